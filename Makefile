@@ -1,0 +1,83 @@
+# Needs Python 3 and make only. uv is taken from the PATH, or fetched into .tools once.
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format bench clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+DEST ?=
+# Set by another environment, these would turn uv away from .venv.
+unexport VIRTUAL_ENV UV_PROJECT_ENVIRONMENT
+
+ifeq ($(shell command -v uv 2>/dev/null),)
+UV := .tools/bin/uv
+FETCHED := $(UV)
+else
+UV := uv
+endif
+
+# What make demo and make test start finds the same uv, and the same node.
+export PATH := $(PATH):$(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+install: .venv/.synced ## Create or update .venv (the other targets do it themselves)
+
+demo: .venv/.synced ## Generate a project with the default answers, run its sweep: make demo [DEST=folder] [ARGS=flags]
+	@dest="$(DEST)"; n=1; while [ -z "$$dest" ]; do [ -e demo/$$n ] || dest=demo/$$n; n=$$((n + 1)); done; \
+	$(BIN)/cookiecutter . --no-input --default-config --output-dir "$$dest" && \
+	project=$$(ls -td "$$dest"/*/ | head -n 1) && \
+	$(MAKE) --no-print-directory -C "$$project" run && \
+	printf '\nThe project is yours, in %s\nTry next, in that folder:\n' "$$project" && \
+	printf '  make test\n  make run ARGS="--num-samples 16"\n  edit src/*/search_space.py, then make run again\n'
+
+test: .venv/.synced tests/tools/node_modules/.synced ## Run everything that CI needs: make test [ARGS="-k name"]
+	@exec $(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: .venv/.synced ## Check style, format, types, shell and workflows of the template itself
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/shellcheck .ci/run
+	$(BIN)/zizmor --offline --quiet --persona auditor .github
+
+format: .venv/.synced ## Fix style and format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: .venv/.synced ## Measure generation and runs against a floor and a peer
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## Remove environments and caches; demo projects stay
+	rm -rf .venv .tools tests/tools/node_modules .mypy_cache .pytest_cache .ruff_cache
+	find tests hooks benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/.synced: pyproject.toml uv.lock | $(FETCHED)
+	@echo "Setting up .venv"
+	@$(UV) sync --quiet --locked
+	@touch $@
+
+# Where npm is missing, the one of the group `node` serves.
+tests/tools/node_modules/.synced: tests/tools/package-lock.json .venv/.synced
+	@command -v npm >/dev/null || $(UV) sync --quiet --locked --group node
+	@npm ci --silent --no-audit --no-fund --prefix tests/tools
+	@touch $@
+
+# Three ways, because a Python may come without venv, without pip, or without both.
+.tools/bin/uv:
+	@echo "uv is not on the PATH: fetching it into .tools"
+	@mkdir -p .tools
+	@{ $(PYTHON) -m venv .tools && .tools/bin/python -m pip install uv; } >.tools/log 2>&1 || \
+	$(PYTHON) -m pip install --target .tools uv >>.tools/log 2>&1 || \
+	{ $(PYTHON) -c "$$FETCH_PIP" && $(PYTHON) .tools/pip.whl/pip install --target .tools uv; } >>.tools/log 2>&1 || \
+	{ echo "error: cannot install uv (see .tools/log); get it from https://docs.astral.sh/uv and run make again" >&2; exit 1; }
+
+define FETCH_PIP
+import json, urllib.parse, urllib.request
+index = "https://pypi.org/pypi/pip/json"
+files = json.load(urllib.request.urlopen(index))["urls"]
+wheel = next(file["url"] for file in files if file["packagetype"] == "bdist_wheel")
+urllib.request.urlretrieve(urllib.parse.urljoin(index, wheel), ".tools/pip.whl")
+endef
+export FETCH_PIP

@@ -1,0 +1,61 @@
+"""Runs in a new project: drops empty folders, makes a git repository, prints the next steps.
+
+The steps stand in copier.yml too; tests/test_hooks.py holds the two together. Nothing but `os` and
+`sys` is imported: json, pathlib or subprocess would each take as long as all the rest.
+"""
+
+import os
+import sys
+
+COMMIT = 'git add . && git commit -m "Start the project"'
+
+
+def remove_empty_folders() -> None:
+    for folder in (".github/workflows", ".github"):
+        try:
+            os.rmdir(folder)
+        except OSError:  # in use, or not there
+            pass
+
+
+def in_repository(folder: str) -> bool:
+    if os.path.exists(os.path.join(folder, ".git")):
+        return True
+    parent = os.path.dirname(folder)
+    return parent != folder and in_repository(parent)
+
+
+def make_repository() -> bool:
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):  # set inside a git hook
+        os.environ.pop(name, None)
+    return os.system(f"git -c init.defaultBranch=main init -q 2>{os.devnull}") == 0
+
+
+def shell_quoted(path: str) -> str:
+    safe = all(c.isalnum() or c in "_@%+=:,./-" for c in path)
+    return path if safe else "'" + path.replace("'", "'\"'\"'") + "'"
+
+
+def main() -> None:
+    here = os.getcwd()
+    has_git = in_repository(here) or make_repository()
+    if not has_git:
+        print("There is no git repository yet: `git init` did not work here.")
+    parent, name = os.path.split(here)
+    path = shell_quoted(name if parent == os.environ.get("PWD") else here)
+    print(f"""
+Next, in the new project:
+
+  cd {path}
+  make run     # installs it and tunes a real model, about a minute
+  make test    # unit tests, then a small real experiment
+  {"" if has_git else "git init -b main && "}{COMMIT}
+
+README.md tells which files are yours to write.""")
+
+
+remove_empty_folders()
+# Only Cruft sets _commit. Its updates break on a repository, and repeat whatever is printed.
+if "{{ '_commit' in cookiecutter }}" == "False":
+    sys.stdout.reconfigure(errors="backslashreplace")
+    main()

@@ -1,0 +1,582 @@
+"""What the documents say is so: each command in them is run, each link leads somewhere, each table agrees with the code.
+
+How a page is run: its ```bash and ```console blocks are one shell session, in order, and must exit with 0, or with what
+the page shows after `echo $?`. In a ```console block, commands begin with `$ `; what is shown below them must be
+printed, numbers and ids aside, `…` standing for anything. A ```python block is a script, run where the session is.
+Comments of Markdown, which a reader does not see, say what a command can't:
+`<!-- in: the checkout -->`, `<!-- in: an empty folder -->` or `<!-- in: the project -->` before a block that starts
+elsewhere; `<!-- it prints -->` before a ```text block that shows what the last command printed;
+`<!-- meanwhile: a new version -->` for what someone else does.
+"""
+
+import ast
+import json
+import os
+import re
+import secrets
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pexpect
+import pytest
+from tests.conftest import BIN, OUTSIDE, ROOT, TREE, run, with_cookiecutter
+
+# One worker runs them all, one after the other: they share a project and two servers.
+pytestmark = [pytest.mark.xdist_group("docs"), pytest.mark.timeout(900)]
+
+README, DOCS = ROOT / "README.md", sorted((ROOT / "docs").glob("*.md"))
+PAGES = [README, *DOCS]
+PACKAGE = ROOT / TREE / "src/{{cookiecutter.package_name}}"
+SECONDS = 300  # for one command
+MOTO = "moto[server]>=5.1"
+
+# `make test` would start these very tests; tests/test_generated_project.py runs a project's own.
+BOUNDS = {"make test": "ARGS=--collect-only"}
+SMALL = {"EXPERIMENT_NUM_SAMPLES": "2", "EXPERIMENT_MAX_ITERATIONS": "2"}
+
+
+# ------------------------------------------------------------ reading a page
+
+
+@dataclass
+class Step:
+    """A command, a script, or what a comment asks for."""
+
+    kind: str  # command, script, in, meanwhile, prints
+    text: str
+    line: int
+    shown: list[str] = field(default_factory=list)
+
+
+def read(page: str) -> list[Step]:
+    """Return what is to do on a page. Fails for a block of an unknown kind."""
+    steps: list[Step] = []
+    lines = iter(enumerate(page.splitlines(), start=1))
+    for number, line in lines:
+        if comment := re.fullmatch(r"\s*<!-- (?:(in|meanwhile): (.+)|it (prints)) -->", line):
+            steps.append(Step(comment[1] or comment[3], comment[2] or "", number))
+        if fence := re.fullmatch(r"\s*```(.*)", line):
+            block: list[tuple[int, str]] = []
+            for inner in lines:
+                if inner[1].strip() == "```":
+                    break
+                block.append(inner)
+            steps += read_block(fence[1], block, number, steps)
+    return steps
+
+
+def read_block(
+    language: str, block: list[tuple[int, str]], number: int, before: list[Step]
+) -> list[Step]:
+    if language == "python":
+        return [Step("script", "\n".join(line for _, line in block), number)]
+    if language == "bash":
+        commands = [(n, line) for n, line in block if line.strip() and not line.startswith("#")]
+        return [Step("command", line, n) for n, line in commands]
+    if language == "console":
+        steps: list[Step] = []
+        for n, line in block:
+            if line.startswith("$ "):
+                steps.append(Step("command", line[2:], n))
+            else:
+                assert steps, f"line {n}: a console block begins with `$ `"
+                steps[-1].shown.append(line)
+        return steps
+    assert language == "text", f"line {number}: a block must be bash, console, python or text"
+    if before and before[-1].kind == "prints":
+        before[-1].shown = [line for _, line in block]
+    return []
+
+
+def plain(command: str) -> str:
+    """A command without the remark behind it."""
+    return re.sub(r"\s+#\s.*", "", command)
+
+
+NUMBER = r"\d[\d.]*(?:e[-+]?\d+)?"
+
+
+def pattern(shown: str) -> str:
+    """Match what a page shows: numbers, ids and blanks aside."""
+    parts = re.split(rf"([0-9a-f]{{5}}_\d{{5}}|{NUMBER}|\s+|…)", shown.strip())
+    classes = {"…": ".*"}
+    for index in range(1, len(parts), 2):
+        part = parts[index]
+        known = r"\s+" if part.isspace() else r"\w+" if "_" in part else NUMBER
+        parts[index] = classes.get(part, known)
+    parts[::2] = [re.escape(part) for part in parts[::2]]
+    return "".join(parts)
+
+
+# ------------------------------------------------------------ running it
+
+
+@dataclass
+class Session:
+    """A shell that keeps its folder, its variables and its last exit code from command to command."""
+
+    folder: Path
+    env: dict[str, str]
+    state: Path
+    code: int = 0
+    printed: str = ""
+
+    def run(self, command: str) -> None:
+        """Run a command in a terminal, with Enter as the answer to every question."""
+        if not self.state.exists():
+            self.state.write_text(f"cd {shlex.quote(str(self.folder))}\n")
+        state = shlex.quote(str(self.state))
+        script = f"""source {state}
+            (exit {self.code})
+            {command}
+            code=$?
+            {{ export -p; printf 'cd %q\\n' "$PWD"; }} >{state}
+            exit $code"""
+        child = pexpect.spawn(
+            "/bin/bash",
+            ["-c", script],
+            env=self.env,
+            encoding="utf-8",
+            codec_errors="replace",
+            dimensions=(50, 240),
+            timeout=SECONDS,
+        )
+        printed = ""
+        try:
+            while child.expect([r"🎤|\): ", pexpect.EOF]) == 0:
+                printed += child.before + child.after
+                child.send("\r")
+            printed += child.before
+        finally:
+            child.close(force=True)
+        self.code = child.exitstatus if child.exitstatus is not None else -1
+        self.printed = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", printed).replace("\r", "")
+
+
+Env = dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Env]:
+    """Return the environment of a user who has uv, git, make and Python, and an empty home."""
+    tools = tmp_path_factory.mktemp("tools")
+    for name in ("uv", "uvx"):
+        (tools / name).symlink_to(BIN / name)
+    path = [part for part in OUTSIDE["PATH"].split(os.pathsep) if Path(part) != BIN]
+    cache = OUTSIDE.get("UV_CACHE_DIR", str(Path(OUTSIDE["HOME"]) / ".cache/uv"))
+    # Ray's sockets need a short path, and a Ray of someone else must not be found.
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as ray:
+        yield {
+            **{name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"},
+            **SMALL,
+            "PATH": os.pathsep.join([str(tools), *path]),
+            "UV_CACHE_DIR": cache,
+            "RAY_TMPDIR": ray,
+            "GIT_PAGER": "cat",
+            "TERM": "xterm",
+            "NO_COLOR": "1",
+            "PROMPT_TOOLKIT_NO_CPR": "1",
+        }
+
+
+@pytest.fixture(scope="module")
+def published(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the template as a repository with a version; the pages make more of them."""
+    folder = tmp_path_factory.mktemp("published") / "cookiecutter-ray-tune"
+    shutil.copytree(repository, folder)
+    run("git", "tag", "v0.1.0", cwd=folder)
+    return folder
+
+
+def publish(template: Path) -> None:
+    """Change the template and tag the change, as its maintainers do."""
+    refusal = template / TREE / "src/{{cookiecutter.package_name}}/harness/refusal.py"
+    refusal.write_text(refusal.read_text("utf-8") + "# a later version\n", "utf-8")
+    run("git", "commit", "-q", "-a", "-m", "Change", cwd=template)
+    count = len(run("git", "tag", cwd=template).stdout.split())
+    run("git", "tag", f"v0.{count + 1}.0", cwd=template)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of this repository, as a clone would be."""
+    folder = tmp_path_factory.mktemp("checkout") / "cookiecutter-ray-tune"
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv", ".tools", "node_modules", "__pycache__", ".*_cache", "demo"
+    )
+    return shutil.copytree(ROOT, folder, symlinks=True, ignore=ignored)
+
+
+@dataclass
+class Project:
+    """An installed project with a file of rows, a bucket and a cluster."""
+
+    folder: Path
+    env: Env
+    cluster: str
+    done: set[str] = field(default_factory=set)
+
+
+@pytest.fixture(scope="module")
+def project(
+    template: Path, shell: Env, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
+    folder = with_cookiecutter(template, tmp_path_factory.mktemp("project"), {}).project
+    run("make", "install", cwd=folder, env=shell)
+    rows = "\n".join(f"{n},{'red' if n % 3 else 'blue'},{'ab'[n > 40]}" for n in range(80))
+    (folder / "rows.csv").write_text(f"size,colour,label\n{rows}\n")
+    log = tmp_path_factory.mktemp("servers")
+    with storage_server(shell, log / "s3") as bucket:
+        env = {
+            **shell,
+            **bucket,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        }
+        with cluster(folder, env, log / "ray") as address:
+            yield Project(folder, {**env, "RAY_ADDRESS": address}, address)
+
+
+@contextmanager
+def server(command: list[str], env: Env, log: Path, port: int) -> Iterator[None]:
+    """Start a server, wait until it listens, and end it with all that it started."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, env=env, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while not listens(port):
+            assert process.poll() is None, log.read_text("utf-8", "replace")
+            assert time.monotonic() < deadline, log.read_text("utf-8", "replace")
+            time.sleep(0.2)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            pass
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def storage_server(shell: Env, log: Path) -> Iterator[Env]:
+    """Serve S3 with one bucket; yield the variables that lead there."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = ["uvx", "--from", MOTO, "moto_server", "-H", "127.0.0.1", "-p", str(port)]
+    with server([str(BIN / "uvx"), *command[1:]], shell, log, port):
+        urllib.request.urlopen(urllib.request.Request(f"{url}/bucket", method="PUT"), timeout=30)
+        yield {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "none",
+            "AWS_SECRET_ACCESS_KEY": "none",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+
+@contextmanager
+def cluster(project: Path, env: Env, log: Path) -> Iterator[str]:
+    """Start a Ray of one node, with a folder of its own so that no other run joins it."""
+    port = free_port()
+    flags = ["--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2"]
+    flags += ["--include-dashboard=false", "--disable-usage-stats"]
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as ray:
+        command = [str(project / ".venv/bin/ray"), "start", *flags]
+        with server(command, {**env, "RAY_TMPDIR": ray}, log, port):
+            yield f"127.0.0.1:{port}"
+
+
+@dataclass
+class Places:
+    """Where a page's commands run; what a page doesn't need is not made."""
+
+    tmp: Path
+    request: pytest.FixtureRequest
+
+    @property
+    def published(self) -> Path:
+        folder: Path = self.request.getfixturevalue("published")
+        return folder
+
+    @property
+    def project(self) -> Project:
+        project: Project = self.request.getfixturevalue("project")
+        return project
+
+    def start(self, place: str) -> Session:
+        number = len(list(self.tmp.iterdir()))
+        folder = self.tmp / str(number)
+        env: Env = self.request.getfixturevalue("shell")
+        if place == "the checkout":
+            folder = self.request.getfixturevalue("checkout")
+        elif place == "the project":
+            folder, env = self.project.folder, self.project.env
+        else:
+            assert place == "an empty folder", place
+            folder.mkdir()
+        return Session(folder, env, self.tmp / f"state{number}")
+
+    def fill_in(self, command: str) -> str:
+        """Put in what the reader has to put in."""
+        if "<this repository>" in command:
+            command = command.replace("<this repository>", str(self.published))
+        if "head-node:6379" in command:
+            command = command.replace("head-node:6379", self.project.cluster)
+        return command
+
+
+@pytest.fixture
+def places(tmp_path: Path, request: pytest.FixtureRequest) -> Places:
+    return Places(tmp_path, request)
+
+
+def follow(page: str, places: Places, place: str = "") -> None:
+    """Do what a page says."""
+    session = places.start(place) if place else None
+    steps = read(page)
+    for step, following in zip(steps, [*steps[1:], None], strict=True):
+        where = f"line {step.line}: {step.text}"
+        if step.kind == "in":
+            place = step.text
+            session = places.start(place)
+            continue
+        if step.kind == "meanwhile":
+            assert step.text == "a new version", where
+            publish(places.published)
+            continue
+        assert session, f"{where}\nneeds a comment that says where it runs"
+        if step.kind == "script":
+            script = session.state.with_suffix(".py")
+            script.write_text(step.text)
+            step.text = f"python {shlex.quote(str(script))}"
+        if step.kind != "prints":
+            command = plain(step.text)
+            once = place == "the project" and re.match(r"make \w+$|ray-tune-experiment run ", command)
+            if once and command in places.project.done:
+                continue  # another page has it too
+            name, _, value = BOUNDS.get(command, "ARGS=").partition("=")
+            session.env = {**session.env, name: value}
+            session.run(places.fill_in(command))
+            asks = following and following.text == "echo $?"
+            expected = int(following.shown[0]) if following and asks else 0
+            assert session.code == expected, f"{where}\nexit code {session.code}\n{session.printed}"
+            if once:
+                places.project.done.add(command)
+        for shown in step.shown:
+            assert re.search(pattern(shown), session.printed), (
+                f"{where}\ndoes not print {shown!r} but\n{session.printed}"
+            )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands(page: Path, places: Places) -> None:
+    follow(page.read_text("utf-8"), places)
+
+
+def test_commands_of_a_generated_readme(places: Places) -> None:
+    """The reader has put .venv/bin on the path."""
+    page = (places.project.folder / "README.md").read_text("utf-8")
+    activate = "```bash\nsource .venv/bin/activate\n```\n"
+    follow(activate + page, places, place="the project")
+
+
+def test_variables_of_ray_exist(project: Project) -> None:
+    """Each one that a page names occurs in the Ray that a project installs."""
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(r"\b(?:RAY|TUNE)_\w*[A-Za-z]\b", page.read_text("utf-8"))
+    }
+    assert {"RAY_ADDRESS", "TUNE_MAX_PENDING_TRIALS_PG", "RAY_memory_usage_threshold"} <= named
+    (ray,) = project.folder.glob(".venv/lib/python*/site-packages/ray")
+    found = run("grep", "-rohaE", "|".join(sorted(named, key=len, reverse=True)), ray)
+    assert named - {*found.stdout.split()} == set()
+
+
+# ------------------------------------------------------------ what needs no shell
+
+
+def test_readme_is_short() -> None:
+    assert len(README.read_text("utf-8").splitlines()) < 150
+
+
+def test_a_block_of_another_kind_is_refused() -> None:
+    with pytest.raises(AssertionError, match="line 1: a block must be"):
+        read("```sh\nmake\n```\n")
+
+
+def test_what_is_shown_must_be_printed() -> None:
+    shown = "  1/8 trial 20a34_00001  loss 0.0844 after 10 iterations  learning_rate=2.381e-05 …"
+    printed = "9/9 trial ffab1_00002  loss 3 after 1 iterations  learning_rate=0.1 l2=1"
+    assert re.search(pattern(shown), printed)
+    assert not re.search(pattern(shown), printed.replace("after", "before"))
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as forges make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.is_relative_to(ROOT), link
+        assert target.is_file(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_is_in_the_index_and_the_readme() -> None:
+    for page in (README, ROOT / "docs/index.md"):
+        text = page.read_text("utf-8")
+        assert [name for doc in DOCS if (name := doc.name) not in text and name != "index.md"] == []
+
+
+def table(page: Path, first: str) -> dict[str, list[str]]:
+    """Return the rows of the table whose first column is `first`, by what stands there in backticks."""
+    text = page.read_text("utf-8").partition(f"| {first} |")[2].split("\n\n")[0]
+    rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in text.splitlines()[2:]]
+    return {re.findall(r"`([^`]+)`", row[0])[0]: row[1:] for row in rows}
+
+
+@pytest.mark.parametrize("page", [README, ROOT / "docs/questions.md"], ids=lambda page: page.name)
+def test_tables_of_questions(page: Path) -> None:
+    asked = json.loads((ROOT / "cookiecutter.json").read_text("utf-8"))
+    asked = {name: default for name, default in asked.items() if name[0] != "_"}
+    rows = table(page, "question")
+    assert list(rows) == list(asked)
+    for name, default in asked.items():
+        shown, accepted, *_ = rows[name]
+        if isinstance(default, list):
+            assert shown == f"`{default[0]}`"
+            others = default[1:] if page == README else default
+            assert re.findall(r"`([^`]+)`", accepted) == others
+        elif "{{" in default:
+            source = re.search(r"cookiecutter\.(\w+)", default)
+            assert source
+            assert shown == f"from `{source[1]}`"
+        else:
+            assert shown == (f"`{default}`" if default else "")
+
+
+def settings() -> dict[str, list[str]]:
+    """Return the older names of every setting, by its own name."""
+    names: dict[str, list[str]] = {}
+    tree = ast.parse(read_source("settings.py"))
+    (fields,) = [n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Settings"]
+    for node in fields:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            texts = re.search(r"AliasChoices\((.*?)\)", ast.unparse(node))
+            aliases = re.findall(r"'(\w+)'", texts[1])[1:] if texts else []
+            names[node.target.id.upper()] = [alias.upper() for alias in aliases]
+    return names
+
+
+def read_source(name: str) -> str:
+    """The source of a generated project's module, with any word for each answer."""
+    return re.sub(r"\{\{.*?\}\}", "answer", (PACKAGE / name).read_text("utf-8"))
+
+
+# Words in capitals that are no setting.
+WORDS = set(
+    """
+    API ARGS AWS_ CHANGELOG CPU CSV EXPERIMENT_ EXPERIMENT_NUM_SAMPELS JSON LICENSE METRICS MIT OMP_NUM_THREADS
+    FAILURE HEAD README SIGINT SIGUSR1 TRUSTED
+    """.split()  # noqa: SIM905
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_settings_that_are_named_exist(page: Path) -> None:
+    known = {name for own, older in settings().items() for name in (own, *older)}
+    named = set(re.findall(r"(?<![\w/.-])[A-Z][A-Z0-9_]{2,}(?![\w.-]*[a-z])", page.read_text("utf-8")))
+    named = {name for name in named if not name.startswith(("RAY_", "TUNE_"))}
+    unknown = {name for name in named if name.removeprefix("EXPERIMENT_") not in known}
+    assert unknown - WORDS == set()
+
+
+def test_table_of_older_names() -> None:
+    rows = table(ROOT / "docs/settings.md", "older")
+    expected = {alias: f"`{name}`" for name, older in settings().items() for alias in older}
+    assert {older: now for older, (now,) in rows.items()} == expected
+
+
+def test_every_argument_of_tune_run_is_explained() -> None:
+    calls = [n for n in ast.walk(ast.parse(read_source("tune_run.py"))) if isinstance(n, ast.Call)]
+    (call,) = [n for n in calls if ast.unparse(n.func) == "tune.run"]
+    page = (ROOT / "docs/why-tune-run.md").read_text("utf-8")
+    column = "\n".join(re.findall(r"^\| (.*?) \|", page, re.MULTILINE))
+    named = {name.partition("=")[0] for name in re.findall(r"`([^`]+)`", column)}
+    assert {str(keyword.arg) for keyword in call.keywords} - named == set()
+
+
+def methods(module: str, name: str) -> set[str]:
+    """The methods of a class in a generated project."""
+    classes = [n for n in ast.walk(ast.parse(read_source(module))) if isinstance(n, ast.ClassDef)]
+    (body,) = [node.body for node in classes if node.name == name]
+    return {node.name for node in body if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_method_of_the_trainable_is_explained() -> None:
+    page = ROOT / "docs/trainable.md"
+    ours = methods("trainable.py", "ExperimentTrainable") - {"log_results"}
+    assert ours == set(table(page, "method"))
+    assert methods("model.py", "Model") | {"load_export"} == set(table(page, "method of `Model`"))
+
+
+def test_tree_in_the_readme() -> None:
+    text = README.read_text("utf-8").partition("```text\nsrc/<package>/\n")[2].partition("```")[0]
+    drawn = set(re.findall(r"^  (\w+(?:\.py|/))", text, re.MULTILINE))
+    modules = {p.name + "/" * p.is_dir() for p in PACKAGE.iterdir() if not p.name.startswith("_")}
+    assert modules - {"py.typed"} == drawn
+
+
+# What users of older versions of Ray Tune, or of its tutorials, look for.
+TERMS = """
+    tune.run; ray.init; ray.shutdown; TrialRunner; TuneController; checkpoint; graceful; resume; RESUME; NAME; STOP;
+    progress.csv; callbacks.py; local_dir; LOCAL_DIR; STORAGE_PATH; LOG_TO_FILE; LoggerCallback; resources_per_trial;
+    RESOURCES_PER_TRIAL; MAX_CONCURRENT_TRIALS; Modin; distributed training; Ray Train; bucket; METRIC; MODE;
+    keep_checkpoints_num; KEEP_CHECKPOINTS_NUM; NUM_TO_KEEP; checkpoint_score_attr; CHECKPOINT_SCORE_ATTR;
+    CHECKPOINT_SCORE_ATTRIBUTE; checkpoint_freq; CHECKPOINT_FREQ; CHECKPOINT_FREQUENCY; checkpoint_at_end;
+    CHECKPOINT_AT_END; VERBOSE; setup; step; save_checkpoint; load_checkpoint; reset_config; cleanup; _export_model;
+    EXPORT_FORMATS; log_results; log_result; LOGGERS=none; TUNE_DISABLE_AUTO_CALLBACK_LOGGERS; Stopper; __call__;
+    stop_all; MaximumIterationStopper; MAX_ITERATIONS; ExperimentAnalysis; results_df; dataframe(); trial_dataframes;
+    trials; RAY_ADDRESS; SIGINT; SIGUSR1
+"""
+
+
+def test_terms_are_in_the_docs() -> None:
+    text = "\n".join(page.read_text("utf-8") for page in PAGES)
+    terms = [term.strip() for term in TERMS.split(";")]
+    assert [t for t in terms if not re.search(rf"(?<!\w){re.escape(t)}", text)] == []

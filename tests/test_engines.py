@@ -1,0 +1,250 @@
+"""Cookiecutter, Copier and Cruft make the same project, whole and rendered, for every answer."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from allpairspy import AllPairs
+
+from tests.conftest import (
+    BIN,
+    OUTSIDE,
+    ROOT,
+    TREE,
+    Answers,
+    Rendering,
+    Tree,
+    files,
+    read_tree,
+    run,
+)
+from tests.test_answers import ACCEPTED
+
+RenderBoth = Callable[[Answers], tuple[Rendering, Rendering]]
+
+FLOORS = {"cookiecutter": "2.6.0", "copier": "9.2.0"}
+COMMON = set(
+    """
+    .env.example .gitignore .pre-commit-config.yaml LICENSE Makefile README.md pyproject.toml
+    src/PACKAGE/__init__.py src/PACKAGE/__main__.py src/PACKAGE/callbacks.py src/PACKAGE/data.py
+    src/PACKAGE/model.py src/PACKAGE/py.typed src/PACKAGE/search_space.py
+    src/PACKAGE/settings.py src/PACKAGE/stopper.py src/PACKAGE/trainable.py
+    src/PACKAGE/tune_run.py
+    src/PACKAGE/harness/__init__.py src/PACKAGE/harness/cli.py
+    src/PACKAGE/harness/configuration.py src/PACKAGE/harness/corners.py
+    src/PACKAGE/harness/documents.py src/PACKAGE/harness/outcome.py
+    src/PACKAGE/harness/progress.py src/PACKAGE/harness/quiet.py src/PACKAGE/harness/refusal.py
+    src/PACKAGE/harness/trainable.py
+    tests/conftest.py
+    tests/experiment/conftest.py tests/experiment/test_tune_run.py
+    tests/unit/conftest.py tests/unit/test_data.py tests/unit/test_settings.py
+    tests/unit/test_stopper.py tests/unit/test_trainable.py
+    """.split()  # noqa: SIM905
+)
+FILES = {
+    "GitHub": COMMON | {".github/workflows/ci.yml"},
+    "GitLab": COMMON | {".gitlab-ci.yml"},
+    "none": COMMON,
+}
+
+
+def answer_pairs() -> Iterator[Answers]:
+    """Yield as few sets of answers as hold every pair of choices and awkward texts."""
+    questions = yaml.safe_load((ROOT / "copier.yml").read_text("utf-8"))
+    values = {
+        name: question.get("choices") or ACCEPTED[name][-3:]
+        for name, question in questions.items()
+        if name[0] != "_" and question.get("when") is not False
+    }
+    for row in AllPairs(list(values.values())):
+        yield dict(zip(values, row, strict=True))
+
+
+def assert_whole(tree: Tree, answers: Answers) -> None:
+    """Assert that a tree has just the right files, that they are rendered, and that they parse."""
+    package = answers.get("package_name", "ray_tune_experiment")
+    expected = {path.replace("PACKAGE", package) for path in FILES[answers.get("ci", "GitHub")]}
+    assert files(tree) == expected
+    folders = {str(parent) for path in expected for parent in Path(path).parents} - {"."}
+    assert tree.keys() - files(tree) == folders
+    for path, (mode, content) in tree.items():
+        assert not re.search(r"\{\{|\{%|\{#", path)
+        if content is None:
+            continue
+        assert mode & 0o777 == 0o644, path
+        text = content.decode("utf-8")
+        # GitHub's own expressions are ${{ … }}.
+        assert not re.search(r"(?<!\$)\{\{|\{%|\{#", text), path
+        assert "\r" not in text
+        assert not text or (text.endswith("\n") and not text.endswith("\n\n")), path
+        parse(path, text)
+
+
+def parse(path: str, text: str) -> object:
+    match Path(path).suffix:
+        case ".toml":
+            return tomllib.loads(text)
+        case ".json":
+            return json.loads(text)
+        case ".yml" | ".yaml":
+            return yaml.safe_load(text)
+        case ".py":
+            return ast.parse(text)
+    return None
+
+
+def describe(answers: Answers) -> str:
+    return "-".join(answers[name] for name in ("license", "python_version", "ci", "package_name"))
+
+
+@pytest.mark.parametrize(
+    "answers", [pytest.param(a, id=f"{i:02}") for i, a in enumerate(answer_pairs())]
+)
+def test_every_pair_of_answers(answers: Answers, render_both: RenderBoth) -> None:
+    ours, theirs = render_both(answers)
+    assert (ours.refusal, theirs.refusal) == ("", "")
+    assert ours.tree.keys() == theirs.tree.keys()
+    assert ours.tree == theirs.tree
+    assert_whole(ours.tree, answers)
+    _, content = ours.tree["pyproject.toml"]
+    project: dict[str, Any] = tomllib.loads((content or b"").decode())["project"]
+    assert project["description"] == answers["description"]
+    assert project["authors"][0]["name"] == answers["author_name"]
+
+
+def test_every_choice_and_awkward_text_meets_every_other() -> None:
+    rows = list(answer_pairs())
+    assert len(rows) < 40, "more renderings than a test run should take"
+    for first in rows[0]:
+        for second in rows[0]:
+            if first < second:
+                seen = {(row[first], row[second]) for row in rows}
+                sizes = [len({row[name] for row in rows}) for name in (first, second)]
+                assert len(seen) == sizes[0] * sizes[1], (first, second)
+
+
+def test_accepted_texts_parse(render_both: RenderBoth) -> None:
+    for description in ACCEPTED["description"]:
+        ours, theirs = render_both(
+            {"description": description, "project_name": 'Jo\'s "best"', "ci": "GitLab"}
+        )
+        assert ours.tree == theirs.tree
+        assert_whole(ours.tree, {"ci": "GitLab", "package_name": "jo_s_best"})
+
+
+def test_link_to_the_tree() -> None:
+    assert (ROOT / "template").readlink() == Path(TREE)
+
+
+def test_no_links_inside_the_tree() -> None:
+    assert [path for path in (ROOT / TREE).rglob("*") if path.is_symlink()] == []
+
+
+@pytest.fixture(scope="session")
+def default_tree(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    out = tmp_path_factory.mktemp("default")
+    run("cookiecutter", "--no-input", "-o", out, template)
+    tree = read_tree(out / "ray-tune-experiment")
+    assert_whole(tree, {})
+    return tree
+
+
+def test_cruft_makes_the_same(repository: Path, tmp_path: Path, default_tree: Tree) -> None:
+    run("cruft", "create", repository, "--no-input", "--output-dir", tmp_path)
+    assert read_tree(tmp_path / "ray-tune-experiment") == default_tree
+
+
+def test_copier_makes_the_same_from_git(
+    repository: Path, tmp_path: Path, default_tree: Tree
+) -> None:
+    run("copier", "copy", "--defaults", repository, tmp_path / "out")
+    assert read_tree(tmp_path / "out") == default_tree
+    answers = yaml.safe_load((tmp_path / "out" / ".copier-answers.yml").read_text())
+    questions = json.loads((ROOT / "cookiecutter.json").read_text())
+    asked = {name for name in questions if not name.startswith("_")}
+    assert answers.keys() == {*asked, "_commit", "_src_path"}
+
+
+def test_copier_update_keeps_the_project_the_same(
+    repository: Path, tmp_path: Path, default_tree: Tree
+) -> None:
+    source, project = tmp_path / "source", tmp_path / "project"
+    shutil.copytree(repository, source)
+    run("git", "tag", "v1.0.0", cwd=source)
+    run("copier", "copy", "--defaults", source, project)
+    run("git", "init", "-q", cwd=project)
+    run("git", "add", "-A", cwd=project)
+    run("git", "commit", "-q", "-m", "All", cwd=project)
+    run("copier", "update", "--defaults", "--vcs-ref", "HEAD", "-d", "ci=none", cwd=project)
+    assert files(read_tree(project)) == files(default_tree) - {".github/workflows/ci.yml"}
+
+
+def test_cookiecutter_makes_the_same_from_a_zip(
+    template: Path, tmp_path: Path, default_tree: Tree
+) -> None:
+    archive = shutil.make_archive(
+        str(tmp_path / "archive"), "zip", root_dir=template.parent, base_dir=template.name
+    )
+    run("cookiecutter", "--no-input", "-o", tmp_path / "out", archive)
+    assert read_tree(tmp_path / "out/ray-tune-experiment") == default_tree
+
+
+@pytest.fixture(scope="session")
+def floor() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs the oldest version of an engine that the template promises."""
+    uv = shutil.which("uv", path=str(BIN)) or shutil.which("uv")
+    assert uv, "these tests need uv, beside Python or on the PATH"
+
+    def run_floor(engine: str, *arguments: object, **options: Any) -> Any:
+        version = f"{engine}=={FLOORS[engine]}"
+        prepare = [uv, "tool", "run", "--from", version, "--with", "setuptools"]
+        where = subprocess.run(
+            [*prepare, "python", "-c", "import sys; print(sys.prefix)"],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=OUTSIDE,
+        ).stdout.strip()
+        return run(Path(where) / "bin" / engine, *arguments, **options)
+
+    return run_floor
+
+
+@pytest.mark.parametrize("ci", ["GitHub", "none"])
+def test_the_oldest_engines_make_the_same(
+    ci: str, floor: Any, render_both: RenderBoth, template: Path, tmp_path: Path
+) -> None:
+    answers = {"ci": ci, "project_name": "Jo's 🚀", "description": ACCEPTED["description"][-4]}
+    newest = render_both(answers)[0].tree
+    words = [f"{name}={answer}" for name, answer in answers.items()]
+    out = tmp_path / "floor"
+    floor("cookiecutter", "--no-input", "-o", out, template, *words)
+    assert read_tree(next(out.iterdir())) == newest
+    data = [part for word in words for part in ("-d", word)]
+    floor("copier", "copy", "--defaults", *data, template, tmp_path / "copied")
+    copied = read_tree(tmp_path / "copied")
+    if ci == "none":  # before 9.6 Copier leaves these empty folders behind
+        assert copied.pop(".github")
+        assert copied.pop(".github/workflows")
+    assert copied == newest
+
+
+def test_the_oldest_engines_refuse_the_same(floor: Any, template: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    refusal = "a name free in Python and packages; not package_name='ray'"
+    command = ("--no-input", "-o", out, template, "package_name=ray")
+    done = floor("cookiecutter", *command, check=False)
+    assert (done.returncode, done.stderr) == (2, f"Answer refused: {refusal}\n")
+    data = ("-d", "package_name=ray")
+    done = floor("copier", "copy", "--defaults", *data, template, out, check=False)
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1] == f"ValueError: {refusal}"
+    assert not out.exists()

@@ -1,0 +1,1 @@
+"""A Ray Tune experiment. Read tune_run.py first; rewrite data.py and model.py first."""

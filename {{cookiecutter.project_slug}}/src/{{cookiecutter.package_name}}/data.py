@@ -1,0 +1,108 @@
+"""Yours: where the rows come from, and what the model sees of them.
+
+Runs once, on the driver. Ray's object store then shares the arrays with every trial.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_digits
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+# The split is the same in every run: results of different seeds can be compared.
+VALIDATION_FRACTION = 0.25
+SPLIT_SEED = 0
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows for training and for validation, prepared.
+
+    x_train: (rows, features) float32    y_train: (rows,) class labels
+    x_valid: (rows, features) float32    y_valid: (rows,) class labels
+    preprocess: what made features of raw columns, fitted; an exported model begins with it
+    """
+
+    x_train: NDArray[np.float32]
+    y_train: NDArray[Any]
+    x_valid: NDArray[np.float32]
+    y_valid: NDArray[Any]
+    preprocess: Any
+
+    @property
+    def classes(self) -> NDArray[Any]:
+        return np.unique(self.y_train)
+
+    def sample(self, rows: int = 5) -> "Data":
+        """A few rows of each class, to try a model on before a run."""
+        chosen = np.concatenate([np.flatnonzero(self.y_train == c)[:rows] for c in self.classes])
+        return replace(self, x_train=self.x_train[chosen], y_train=self.y_train[chosen])
+
+
+def load_data(path: Path | None = None, target: str | None = None) -> Data:
+    """Load scikit-learn's digits, or the CSV or Parquet file at `path`.
+
+    Raises OSError when the file can't be read, ValueError when its content doesn't fit.
+    """
+    if path is None:
+        features, labels = load_digits(return_X_y=True, as_frame=True)
+    else:
+        features, labels = _read(path, target or "")
+    raw_train, raw_valid, y_train, y_valid = train_test_split(
+        features,
+        labels.to_numpy(),
+        test_size=VALIDATION_FRACTION,
+        random_state=SPLIT_SEED,
+        stratify=labels,
+    )
+    preprocess = _preprocess(features)
+    return Data(
+        x_train=preprocess.fit_transform(raw_train).astype(np.float32),
+        y_train=y_train,
+        x_valid=preprocess.transform(raw_valid).astype(np.float32),
+        y_valid=y_valid,
+        preprocess=preprocess,
+    )
+
+
+def _read(path: Path, target: str) -> tuple[pd.DataFrame, pd.Series]:
+    """Read the file and part the target from the features."""
+    if path.suffix not in {".csv", ".parquet"}:
+        raise ValueError(f"{path} should end in .csv or .parquet")
+    table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    if target not in table.columns:
+        raise ValueError(
+            f"{path} has no column {target!r}; it has {', '.join(map(str, table.columns))}"
+        )
+    labels = table.pop(target)
+    if missing := int(labels.isna().sum()):
+        raise ValueError(f"column {target!r} of {path} is empty in {missing} rows")
+    if table.columns.empty:
+        raise ValueError(f"{path} has no column beside {target!r} to predict from")
+    counts = labels.value_counts()
+    smallest_part = int(min(VALIDATION_FRACTION, 1 - VALIDATION_FRACTION) * len(labels))
+    if len(counts) < 2 or counts.min() < 2 or len(counts) > smallest_part:
+        raise ValueError(
+            f"column {target!r} of {path} holds {len(counts)} classes in {len(labels)} rows: a"
+            " classifier needs 2 or more, each in 2 rows or more, and rows of each to validate with"
+        )
+    return table, labels
+
+
+def _preprocess(features: pd.DataFrame) -> Any:
+    """Scale numbers, and make one column of each category; fill what is missing."""
+    numbers = features.select_dtypes("number").columns.tolist()
+    categories = features.columns.difference(numbers, sort=False).tolist()
+    return make_column_transformer(
+        (make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler()), numbers),
+        (OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=50), categories),
+        sparse_threshold=0,
+    )

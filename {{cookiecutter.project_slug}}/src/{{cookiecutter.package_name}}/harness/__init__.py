@@ -1,0 +1,1 @@
+"""The template's: `copier update` and `cruft update` keep these files current."""

@@ -1,0 +1,88 @@
+"""One run at a time in an experiment's folder, also when the two are on two machines."""
+
+import contextlib
+import json
+import os
+import platform
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from ray.tune import Callback
+
+from .refusal import Refusal
+from .storage import Storage
+
+FILE = "run.lock"
+SECONDS_BETWEEN_BEATS = 20.0
+SECONDS_UNTIL_DEAD = 120.0
+
+
+class Heartbeat(Callback):
+    """Tells the others, while trials run, that this run is alive."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self.storage, self.name = storage, name
+        self.claim = {
+            "id": uuid.uuid4().hex,
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "beat": time.time(),
+        }
+
+    def content(self) -> bytes:
+        self.claim["beat"] = time.time()
+        return json.dumps(self.claim).encode()
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if time.time() - float(str(self.claim["beat"])) > SECONDS_BETWEEN_BEATS:
+            with contextlib.suppress(OSError):  # a storage that fails is told of at the end
+                self.storage.write(self.content(), self.name, FILE)
+
+
+def _holder(storage: Storage, name: str) -> dict[str, Any] | None:
+    """The run that holds the experiment, if it is alive."""
+    try:
+        claim = json.loads(storage.read(name, FILE) or b"null")
+    except ValueError:  # cut off while it was written
+        return None
+    if claim is None or time.time() - claim["beat"] > SECONDS_UNTIL_DEAD:
+        return None
+    if claim["host"] == platform.node():
+        try:
+            os.kill(claim["pid"], 0)
+        except ProcessLookupError:
+            return None
+        except PermissionError:
+            pass
+    return dict(claim)
+
+
+def running(storage: Storage, name: str) -> bool:
+    """Whether a run is at work in the experiment now."""
+    return _holder(storage, name) is not None
+
+
+@contextlib.contextmanager
+def claimed(storage: Storage, name: str) -> Iterator[Heartbeat]:
+    """Hold the experiment for this run. Raises Refusal when another run does."""
+    beat = Heartbeat(storage, name)
+    for _ in range(2):
+        if storage.create(beat.content(), name, FILE):
+            break
+        holder = _holder(storage, name)
+        if holder is not None:
+            raise Refusal(
+                f"{name!r} is being run now, by process {holder['pid']} on {holder['host']}:"
+                " wait for it, or give another name"
+            )
+        storage.delete(name, FILE)  # what a killed run left
+    written = json.loads(storage.read(name, FILE) or b"{}")
+    if written.get("id") != beat.claim["id"]:
+        raise Refusal(f"{name!r} is being run now, by a process that started at the same moment")
+    try:
+        yield beat
+    finally:
+        with contextlib.suppress(OSError):
+            storage.delete(name, FILE)

@@ -1,0 +1,135 @@
+"""The commands. `run` is the one that matters; the rest look, or go on."""
+
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from .configuration import Configuration, as_text, load, variable
+from .refusal import Refusal
+
+PACKAGE = __package__.partition(".")[0]
+DONE, TRIAL_FAILED, REFUSED = 0, 1, 2
+
+
+def run(configuration: Configuration) -> int:
+    """tune; --resume --name NAME goes on with an experiment"""
+    from .quiet import quiet_ray
+
+    settings = configuration.settings
+    quiet_ray(settings.verbose, local_storage="://" not in settings.storage_path)
+    if settings.name is None:
+        settings.name = f"{PACKAGE}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    from .session import run_experiment
+
+    return run_experiment(configuration, PACKAGE)
+
+
+def extend(configuration: Configuration) -> int:
+    """NAME: go on with more --num-samples, --max-iterations…; --into COPY leaves NAME as it is"""
+    configuration.settings.resume = "extend"
+    return run(configuration)
+
+
+def check(configuration: Configuration) -> int:
+    """look for all that would stop a run, and start nothing"""
+    from .quiet import quiet_ray
+
+    quiet_ray(configuration.settings.verbose)
+    from .session import prepare
+
+    ready = prepare(configuration)
+    print("Nothing stands in the way of a run" + "".join(f"; {note}" for note in ready.notes) + ".")
+    return DONE
+
+
+def list_experiments(configuration: Configuration) -> int:
+    """the experiments of STORAGE_PATH"""
+    from .overview import print_list
+
+    print_list(configuration.settings)
+    return DONE
+
+
+def show(configuration: Configuration) -> int:
+    """NAME: what was run, when, from which code, and the command that repeats it"""
+    from .overview import print_experiment
+
+    print_experiment(configuration.settings, PACKAGE)
+    return DONE
+
+
+def config(configuration: Configuration) -> int:
+    """print every setting: its value, where it came from, its variable"""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("variable", "value", "from"):
+        table.add_column(column, overflow="fold")
+    for field, origin in configuration.origins.items():
+        table.add_row(variable(field), as_text(getattr(configuration.settings, field)), origin)
+    Console().print(table)
+    return DONE
+
+
+def docs(_: Configuration) -> int:
+    """write .env.example and the README's table of settings anew"""
+    from .documents import write
+
+    for path in write(Path.cwd()):
+        print(f"wrote {path.name}")
+    return DONE
+
+
+class Command(NamedTuple):
+    call: Callable[[Configuration], int]
+    takes_name: bool = False
+
+
+COMMANDS = {
+    "run": Command(run),
+    "extend": Command(extend, takes_name=True),
+    "check": Command(check),
+    "list": Command(list_experiments),
+    "show": Command(show, takes_name=True),
+    "config": Command(config),
+    "docs": Command(docs),
+}
+
+
+def usage() -> str:
+    """What there is to type."""
+    lines = "\n".join(f"  {name:7} {command.call.__doc__}" for name, command in COMMANDS.items())
+    return f"usage: {PACKAGE} COMMAND [--flags]\n\n{lines}\n\n{PACKAGE} run --help: the flags"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns its exit code: 0 done, 1 a trial failed, 2 refused, 128 + the signal that ended it.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in {"-h", "--help", "help"}:
+        print(usage())
+        return DONE if words else REFUSED
+    name, *flags = words
+    try:
+        if name not in COMMANDS:
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            known = f"nearest is {near[0]}" if near else f"known are {', '.join(COMMANDS)}"
+            raise Refusal(f"{name!r} is no command; {known}")
+        if COMMANDS[name].takes_name:
+            if flags and not flags[0].startswith("-"):
+                flags.insert(0, "--name")
+            elif "--name" not in flags and not {"-h", "--help"} & set(flags):
+                raise Refusal(f"{name} needs the NAME of an experiment; `list` shows them")
+        return COMMANDS[name].call(load(flags, prog=f"{PACKAGE} {name}"))
+    except Refusal as refusal:
+        for finding in refusal.findings:
+            print(f"error: {finding}", file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,146 @@
+"""Reads the settings from flags, environment and .env, and knows where each value came from."""
+
+import difflib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import CliSettingsSource, SettingsError
+
+from ..settings import PREFIX, Settings
+from .refusal import Refusal
+
+RESUME_WORDS = [[word] for word in get_args(Settings.model_fields["resume"].annotation)]
+FLAG, ENVIRONMENT, DOTENV, DEFAULT = "flag", "environment", ".env", "default"
+
+
+@dataclass
+class Configuration:
+    """The settings of one command, and the origin of each by its field name."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+def names(field: str) -> list[str]:
+    """The names of a setting: its own first, then the classic ones of `tune.run`."""
+    alias = Settings.model_fields[field].validation_alias
+    return [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [field]
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting's name."""
+    return PREFIX + name.upper()
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a setting's name."""
+    return "--" + name.replace("_", "-")
+
+
+def as_text(value: Any) -> str:
+    """A setting's value, as one would write it into a variable."""
+    if value is None:
+        return ""
+    if isinstance(value, bool | dict):
+        return json.dumps(value)
+    if isinstance(value, list | tuple):
+        return ",".join(value) or "none"
+    return str(value)
+
+
+def default(info: FieldInfo) -> str:
+    """A setting's default, as one would write it into a variable."""
+    return as_text(info.get_default(call_default_factory=True))
+
+
+def load(argv: Sequence[str] = (), prog: str = "run") -> Configuration:
+    """Read all settings. Raises Refusal with every finding, one line each."""
+    argv = list(argv)
+    if "--resume" in argv and argv[argv.index("--resume") + 1 :][:1] not in RESUME_WORDS:
+        argv.insert(argv.index("--resume") + 1, "true")
+    try:
+        flags = CliSettingsSource[Any](
+            Settings,
+            cli_parse_args=argv,
+            cli_prog_name=prog,
+            cli_kebab_case=True,
+            cli_implicit_flags=True,
+            cli_exit_on_error=False,
+            cli_hide_none_type=True,
+        )
+    except SettingsError as error:
+        raise Refusal(_explain_flag(str(error), argv)) from None
+    given = {FLAG: flags(), ENVIRONMENT: dict(os.environ), DOTENV: _read_dotenv()}
+    findings = [*_unknown(given[ENVIRONMENT]), *_unknown(given[DOTENV], "in .env")]
+    origins = dict.fromkeys(Settings.model_fields, DEFAULT)
+    for field in Settings.model_fields:
+        if field in given[FLAG]:
+            origins[field] = FLAG
+            continue
+        for origin in (ENVIRONMENT, DOTENV):
+            found = [name for name in map(variable, names(field)) if given[origin].get(name)]
+            if len({given[origin][name] for name in found}) > 1:
+                findings.append(f"{' and '.join(found)} are one setting: give one value")
+            if found:
+                origins[field] = origin
+                break
+    try:
+        settings = Settings(_cli_settings_source=flags)  # type: ignore[call-arg]
+    except ValidationError as error:
+        findings += [_explain(problem, given, origins) for problem in error.errors()]
+    if findings:
+        raise Refusal(*dict.fromkeys(findings))
+    return Configuration(settings, origins)
+
+
+def _read_dotenv() -> dict[str, str | None]:
+    try:
+        return dict(dotenv_values(".env")) if Path(".env").is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refusal(f".env can't be read: {error}") from None
+
+
+def _unknown(variables: dict[str, Any], where: str = "") -> Iterator[str]:
+    """Name the variables with our prefix that no setting knows: a typing error, most likely."""
+    known = [variable(name) for field in Settings.model_fields for name in names(field)]
+    for name in variables:
+        if name.upper().startswith(PREFIX) and name not in known:
+            yield f"{name} {where}".strip() + f" is no setting{_nearest(name.upper(), known)}"
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; nearest is {near[0]}" if near else "; `config` lists all"
+
+
+def _explain_flag(message: str, argv: Sequence[str]) -> str:
+    """Make one line of what argparse says."""
+    message = message.removeprefix("error parsing CLI: ")
+    if not message.startswith("unrecognized arguments"):
+        return message
+    unknown = message.removeprefix("unrecognized arguments: ").split()[0]
+    known = [flag(name) for field in Settings.model_fields for name in names(field)]
+    return f"{unknown} is no flag{_nearest(unknown.split('=')[0], known)}"
+
+
+def _explain(problem: Any, given: dict[str, dict[str, Any]], origins: dict[str, str]) -> str:
+    """Make one line of what pydantic says: the variable, its value, what is accepted."""
+    message = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return str(message)
+    field = next(field for field in Settings.model_fields if problem["loc"][0] in names(field))
+    origin = origins[field]
+    value = given[origin].get(field) if origin == FLAG else None
+    name = flag(field)
+    if origin in (ENVIRONMENT, DOTENV):
+        name = next(n for n in map(variable, names(field)) if given[origin].get(n))
+        value = given[origin][name]
+    where = " in .env" if origin == DOTENV else ""
+    return f"{name}={value!r}{where}: {message[0].lower()}{message[1:]}"

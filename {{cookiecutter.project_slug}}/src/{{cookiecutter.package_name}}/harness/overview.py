@@ -1,0 +1,84 @@
+"""`list` and `show`: what was run, from experiment.json."""
+
+from rich.console import Console
+from rich.table import Table
+
+from ..settings import PREFIX, Settings
+from .claim import running
+from .preflight import experiments, nearest
+from .provenance import Record
+from .refusal import Refusal
+from .storage import Storage, without_password
+
+
+def _open(settings: Settings) -> Storage:
+    try:
+        return Storage(settings.storage_path)
+    except OSError as error:
+        path = without_password(settings.storage_path)
+        raise Refusal(f"{PREFIX}STORAGE_PATH={path!r}: {error}") from None
+
+
+def _outcome(storage: Storage, record: Record) -> str:
+    run = record.content["runs"][-1] if record.content["runs"] else {"outcome": "not started"}
+    if run["outcome"] == "running" and not running(storage, record.name):
+        return "killed"
+    return str(run["outcome"])
+
+
+def _best(record: Record) -> str:
+    for run in reversed(record.content["runs"]):
+        if run.get("best"):
+            metric = record.content["settings"]["metric"]["value"]
+            return f"{metric} {run['best'][metric]:.4f}"
+    return ""
+
+
+def print_list(settings: Settings) -> None:
+    """One line an experiment, the newest last."""
+    storage = _open(settings)
+    records = []
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "started", "runs", "outcome", "best"):
+        table.add_column(column, overflow="fold")
+    for name in experiments(storage):
+        try:
+            record = Record.load(storage, name)
+        except ValueError as error:
+            print(error)
+            continue
+        if record is not None:
+            records.append(record)
+    for record in sorted(records, key=lambda record: str(record.content["created"])):
+        created, runs = record.content["created"][:16], str(len(record.content["runs"]))
+        table.add_row(record.name, created, runs, _outcome(storage, record), _best(record))
+    if records:
+        Console().print(table)
+    else:
+        print(f"No experiment in {without_password(settings.storage_path)}")
+
+
+def print_experiment(settings: Settings, prog: str) -> None:
+    """All that is known of one experiment."""
+    storage = _open(settings)
+    try:
+        record = Record.load(storage, str(settings.name))
+    except ValueError as error:
+        raise Refusal(str(error)) from None
+    if record is None:
+        near = nearest(str(settings.name), experiments(storage))
+        raise Refusal(f"{PREFIX}NAME={settings.name!r}: no such experiment; {near}")
+    content = record.content
+    parent = f", a copy of {content['parent']} that went on" if content["parent"] else ""
+    print(f"{record.name}{parent}: {_outcome(storage, record)}. {_best(record)}")
+    print(f"data  {content['data']['source']} {content['data'].get('sha256', '')[:12]}")
+    for name, domain in content["search_space"].items():
+        print(f"tuned {name}: {domain}")
+    for number, run in enumerate(content["runs"], 1):
+        git = run["git"]
+        code = f"commit {git['commit'][:12]}" if git["commit"] else "no commit"
+        changed = f", and {git.get('diff', 'new files')}" if git["dirty"] else ""
+        print(f"run {number} {run['start']} to {run['end'] or 'no end'}: {run['outcome']}")
+        print(f"      {code}{changed}; Python {run['python']}, Ray {run['packages'].get('ray')}")
+        print(f"      {prog} {run['command']}")
+    print(f"Again, under another name: {prog} {record.command()} --name …")

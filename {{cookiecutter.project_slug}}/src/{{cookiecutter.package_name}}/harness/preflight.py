@@ -1,0 +1,166 @@
+"""What is checked before anything starts: all findings at once, one line each."""
+
+import difflib
+import importlib.util
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..data import Data, load_data
+from ..search_space import search_space
+from ..settings import PREFIX
+from ..trainable import ExperimentTrainable
+from .configuration import Configuration
+from .corners import corners
+from .provenance import FILE, Record
+from .refusal import Refusal
+from .storage import Storage, without_password
+
+GIGABYTE = 1e9
+LARGEST_CODE = 95e6  # bytes; Ray refuses to ship more than 95 MiB with a trial
+EXTRAS = {"tensorboard": "tensorboardX"}
+
+
+@dataclass
+class Preflight:
+    """What was found, and what was loaded on the way."""
+
+    storage: Storage | None = None
+    record: Record | None = None
+    data: Data | None = None
+    findings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def raise_findings(self) -> None:
+        if self.findings:
+            raise Refusal(*self.findings)
+
+
+def experiments(storage: Storage) -> list[str]:
+    """The names of the experiments that a storage path holds."""
+    folders = (name for name, info in storage.files().items() if not info.is_file)
+    return sorted(name for name in folders if storage.files(name).keys() & {FILE})
+
+
+def nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"nearest is {near[0]!r}" if near else f"there are {len(known)}; `list` shows them"
+
+
+def check(configuration: Configuration, *, name_only: bool = False) -> Preflight:
+    """Check all that a run needs. Nothing is left behind, and Ray is not started.
+
+    name_only: look only for the experiment NAME, which must exist.
+    """
+    settings, result = configuration.settings, Preflight()
+    _check_storage(configuration, result)
+    if result.storage is not None:
+        _check_name(configuration, result, must_exist=name_only or settings.resume != "false")
+    if name_only:
+        return result
+    for logger in settings.loggers:
+        if logger in EXTRAS and importlib.util.find_spec(EXTRAS[logger]) is None:
+            result.findings.append(
+                f"{PREFIX}LOGGERS={logger}: {EXTRAS[logger]} is missing; uv add {EXTRAS[logger]}"
+            )
+    return result
+
+
+def check_content(configuration: Configuration, result: Preflight) -> None:
+    """Check the data, and the corners of the search space on some of it."""
+    settings = configuration.settings
+    try:
+        result.data = load_data(settings.data_path, settings.target)
+    except (OSError, ValueError) as error:
+        result.findings.append(f"{PREFIX}DATA_PATH={str(settings.data_path)!r}: {error}")
+        return
+    if settings.check_search_space:
+        _check_corners(configuration, result, result.data.sample())
+    _check_size(result)
+
+
+def _check_storage(configuration: Configuration, result: Preflight) -> None:
+    settings = configuration.settings
+    name = f"{PREFIX}STORAGE_PATH={without_password(settings.storage_path)!r}"
+    try:
+        storage = Storage(settings.storage_path)
+        storage.probe()
+        free = storage.free_bytes()
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        result.findings.append(f"{name}: can't be written ({without_password(reason)[:200]})")
+        return
+    result.storage = storage
+    if free is not None and free < settings.min_free_gb * GIGABYTE:
+        result.findings.append(
+            f"{name}: {free / GIGABYTE:.1f} GB free, {PREFIX}MIN_FREE_GB={settings.min_free_gb:g}"
+        )
+
+
+def _check_name(configuration: Configuration, result: Preflight, *, must_exist: bool) -> None:
+    settings, storage = configuration.settings, result.storage
+    assert storage is not None
+    given = f"{PREFIX}NAME={settings.name!r}"
+    if settings.name is None:
+        return
+    try:
+        result.record = Record.load(storage, settings.name)
+    except (OSError, ValueError) as error:
+        result.findings.append(f"{given}: {error}")
+        return
+    if must_exist and result.record is None:
+        result.findings.append(
+            f"{given}: no such experiment in {without_password(storage.path)};"
+            f" {nearest(settings.name, experiments(storage))}"
+        )
+    if not must_exist and (result.record is not None or storage.files(settings.name)):
+        result.findings.append(
+            f"{given}: exists already; --resume goes on with it, another name starts anew"
+        )
+
+
+def _check_corners(configuration: Configuration, result: Preflight, sample: Data) -> None:
+    """Let the trial's own methods take a step at each corner, and measure a checkpoint.
+
+    Ray's constructor is passed over: it makes a folder in the home directory.
+    """
+    settings, largest = configuration.settings, 0
+    for config in corners({**search_space(), "seed": settings.seed}):
+        trainable = object.__new__(ExperimentTrainable)
+        trainable.config, trainable._last_result = config, None
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                trainable.setup(config, data=sample)
+                trainable.step()
+                trainable.save_checkpoint(folder)
+                trainable.cleanup()
+            except Exception as error:  # whatever a model raises is the finding
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                result.findings.append(f"search space: {_brief(config)} fails with {reason}")
+                continue
+            largest = max(largest, sum(f.stat().st_size for f in Path(folder).rglob("*")))
+    each = settings.num_to_keep + 1 + bool(settings.export_formats)
+    needed, storage = largest * each * settings.num_samples, result.storage
+    free = storage.free_bytes() if storage else None
+    result.notes.append(f"up to {needed / 1e6:,.1f} MB of checkpoints and exports")
+    if free is not None and needed > free:
+        result.findings.append(
+            f"{PREFIX}STORAGE_PATH: {needed / GIGABYTE:.1f} GB needed for {settings.num_samples}"
+            f" trials, {free / GIGABYTE:.1f} GB free; lower {PREFIX}NUM_TO_KEEP or the trials"
+        )
+
+
+def _check_size(result: Preflight) -> None:
+    from ray import cloudpickle
+
+    size = len(cloudpickle.dumps(ExperimentTrainable))
+    if size > LARGEST_CODE:
+        result.findings.append(
+            f"ExperimentTrainable: {size / 1e6:.0f} MB would go to each worker, at most"
+            f" {LARGEST_CODE / 1e6:.0f}; hand large objects over as tune_run.py does the data"
+        )
+
+
+def _brief(config: dict[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in config.items() if key != "seed")

@@ -1,0 +1,205 @@
+"""experiment.json: what was run, so that next month somebody can say it, and run it again."""
+
+import hashlib
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from ..settings import PREFIX, Settings
+from .configuration import Configuration, as_text, flag
+from .storage import Storage, without_password
+
+FILE = "experiment.json"
+DIFF = "uncommitted.diff"
+# Not part of what an experiment is: where it is kept, and how it was started.
+OF_THE_COMMAND = {"name", "resume", "into", "storage_path"}
+
+
+def describe_space(space: dict[str, Any]) -> dict[str, str]:
+    """The search space as text, to be read and to be compared."""
+    return {key: _describe(value) for key, value in space.items()}
+
+
+def _describe(value: Any) -> str:
+    domain = getattr(value, "domain_str", None)
+    if domain is None or callable(domain):
+        return repr(value)
+    sampler = value.get_sampler() if hasattr(value, "get_sampler") else ""
+    return f"{type(value).__name__}{domain} {type(sampler).__name__.strip('_')}"
+
+
+def describe_data(path: Path | None, target: str | None) -> dict[str, Any]:
+    """The data file with its digest, to be compared when an experiment goes on."""
+    if path is None:
+        return {"source": "bundled digits"}
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"source": str(path.resolve()), "target": target, "sha256": digest}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode(errors="replace")
+
+
+def _code() -> tuple[dict[str, Any], str]:
+    """The commit, whether the work tree differs from it, and how."""
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    if commit is None or changes is None:
+        return {"commit": None, "dirty": None}, ""
+    diff = _git("diff", "HEAD") or "" if changes else ""
+    untracked = [line[3:] for line in changes.splitlines() if line.startswith("??")]
+    return {"commit": commit.strip(), "dirty": bool(changes), "untracked": untracked}, diff
+
+
+class Record:
+    """The record of one experiment, kept beside Ray's own state."""
+
+    def __init__(self, storage: Storage, name: str, content: dict[str, Any]) -> None:
+        self.storage, self.name, self.content = storage, name, content
+
+    @classmethod
+    def load(cls, storage: Storage, name: str) -> "Record | None":
+        """The record of an experiment that exists. Raises ValueError when it can't be read."""
+        text = storage.read(name, FILE)
+        if text is None:
+            return None
+        try:
+            return cls(storage, name, json.loads(text))
+        except ValueError:
+            raise ValueError(f"{name}/{FILE} is damaged: it is no JSON") from None
+
+    @classmethod
+    def new(cls, storage: Storage, configuration: Configuration, space: dict[str, Any]) -> "Record":
+        settings = configuration.settings
+        return cls(
+            storage,
+            str(settings.name),
+            {
+                "name": settings.name,
+                "parent": None,
+                "created": _now(),
+                "search_space": describe_space(space),
+                "data": describe_data(settings.data_path, settings.target),
+                "runs": [],
+            },
+        )
+
+    def save(self) -> None:
+        text = json.dumps(self.content, indent=2, sort_keys=False)
+        self.storage.write(text.encode(), self.name, FILE)
+
+    def start_run(self, configuration: Configuration) -> None:
+        """Write down a run before its first trial, with all that it depends on."""
+        code, diff = _code()
+        run = len(self.content["runs"]) + 1
+        if diff:
+            code["diff"] = f"{run}-{DIFF}"
+            self.storage.write(diff.encode(), self.name, code["diff"])
+        self.content["settings"] = {
+            field: {"value": value, "origin": configuration.origins[field]}
+            for field, value in configuration.settings.model_dump(mode="json").items()
+        }
+        self.content["settings"]["storage_path"]["value"] = without_password(self.storage.path)
+        self.content["runs"].append(
+            {
+                "start": _now(),
+                "end": None,
+                "outcome": "running",
+                "command": shlex.join(without_password(word) for word in sys.argv[1:]),
+                "resume": configuration.settings.resume,
+                "git": code,
+                "host": {
+                    "name": platform.node(),
+                    "system": platform.platform(),
+                    "cpus": os.cpu_count(),
+                    "cluster": bool(os.environ.get("RAY_ADDRESS")),
+                },
+                "python": platform.python_version(),
+                "packages": dict(sorted((d.name, d.version) for d in distributions())),
+            }
+        )
+        self.save()
+
+    def end_run(self, outcome: str, **facts: Any) -> None:
+        self.content["runs"][-1].update(end=_now(), outcome=outcome, **facts)
+        self.save()
+
+    def restore_settings(self, configuration: Configuration) -> Configuration:
+        """The settings to go on with: what is not given now is as it was."""
+        stored = self.content["settings"]
+        settings, origins = configuration.settings, dict(configuration.origins)
+        values = settings.model_dump()
+        for field, entry in stored.items():
+            if field in values and field not in OF_THE_COMMAND and origins[field] == "default":
+                values[field] = entry["value"]
+                origins[field] = f"the experiment {self.name}"
+        return Configuration(Settings(**values), origins)
+
+    def command(self) -> str:
+        """The `run` command that repeats the experiment from the start, under a name to choose."""
+        words = []
+        for field, entry in self.content["settings"].items():
+            info = Settings.model_fields.get(field)
+            value = entry["value"]
+            if info is None or field in OF_THE_COMMAND:
+                continue
+            if as_text(value) != as_text(info.get_default(call_default_factory=True)):
+                words += [flag(field), as_text(value)]
+        return shlex.join(["run", *words])
+
+    def differences(self, settings: Settings, space: dict[str, Any]) -> list[str]:
+        """What makes this another experiment than the one recorded, one line each."""
+        was, found = self.content, []
+        now_space = describe_space(space)
+        for key in sorted({*was["search_space"], *now_space}):
+            old, new = was["search_space"].get(key), now_space.get(key)
+            if old != new:
+                found.append(f"search space: {key} was {old or 'not there'}, is {new or 'gone'}")
+        now_data = describe_data(settings.data_path, settings.target)
+        if {**was["data"], "source": ""} != {**now_data, "source": ""}:
+            found.append(f"data: was {_brief(was['data'])}, is {_brief(now_data)}")
+        for field in ("metric", "mode", "seed", "scheduler"):
+            old, new = was["settings"][field]["value"], getattr(settings, field)
+            if old != new:
+                found.append(f"{PREFIX}{field.upper()}: was {old!r}, is {new!r}")
+        return found
+
+    def limits_changed(self, settings: Settings) -> list[str]:
+        """The limits that are not what they were, one line each: what `extend` is for."""
+        now = settings.model_dump(mode="json")
+        was = {field: entry["value"] for field, entry in self.content["settings"].items()}
+        return [
+            f"{PREFIX}{field.upper()}: was {as_text(was[field])!r}, is {as_text(now[field])!r}"
+            for field in (*STOPPING, "num_samples")
+            if was[field] != now[field]
+        ]
+
+
+STOPPING = (
+    "max_iterations",
+    "stop",
+    "metric_goal",
+    "plateau_results",
+    "plateau_trials",
+    "plateau_std",
+    "time_budget_s",
+)
+
+
+def _brief(data: dict[str, Any]) -> str:
+    return f"{data['source']} {data.get('sha256', '')[:12]}".strip()

@@ -1,0 +1,216 @@
+"""One run from beginning to end: check, claim, tune, write down how it ended, say it."""
+
+import contextlib
+import signal
+from typing import Any
+
+import ray
+from ray.tune.analysis import ExperimentAnalysis
+from ray.tune.tune_config import ResumeConfig
+
+from ..search_space import search_space
+from ..settings import Settings
+from ..tune_run import tune_run
+from . import claim, state
+from .cluster import ResourceCallback
+from .configuration import Configuration
+from .outcome import again, failed_trials, print_best, print_failures
+from .preflight import Preflight, check, check_content
+from .provenance import STOPPING, Record
+from .refusal import Refusal
+from .signals import Interrupted, SignalCallback
+from .storage import Storage
+
+DONE, TRIAL_FAILED = 0, 1
+RESUME, SKIP = ResumeConfig.ResumeType.RESUME, ResumeConfig.ResumeType.SKIP
+
+
+def prepare(configuration: Configuration) -> Preflight:
+    """Check everything, and complete the settings of a resume. Raises Refusal with all findings."""
+    ready = check(configuration)
+    if ready.record is not None and not ready.findings:
+        restored = ready.record.restore_settings(configuration)
+        configuration.settings = restored.settings
+        configuration.origins = restored.origins
+        ready.findings += _may_go_on(configuration.settings, ready.record)
+    check_content(configuration, ready)
+    ready.raise_findings()
+    return ready
+
+
+def _may_go_on(settings: Settings, record: Record) -> list[str]:
+    """What speaks against going on with the experiment under these settings."""
+    if settings.resume == "false":
+        return []
+    findings = record.differences(settings, search_space())
+    limits = record.limits_changed(settings)
+    if settings.resume == "extend":
+        samples = record.content["settings"]["num_samples"]["value"]
+        if not limits:
+            findings.append("extend needs a limit to raise: --num-samples, --max-iterations, …")
+        if settings.num_samples < samples:
+            findings.append(f"{samples} trials are sampled already; --num-samples can only grow")
+        if settings.into and record.storage.files(settings.into):
+            findings.append(f"--into={settings.into!r}: exists already; give another name")
+    else:
+        findings += [f"{limit}; `extend` goes on with other limits" for limit in limits]
+    return findings
+
+
+def _resume_config(settings: Settings, record: Record) -> ResumeConfig | None:
+    """Which trials go on, for Ray. Completed ones only under new rules of when to stop."""
+    if settings.resume == "false":
+        return None
+    was = record.content["settings"]
+    now = settings.model_dump(mode="json")
+    longer = settings.resume == "extend" and any(was[k]["value"] != now[k] for k in STOPPING)
+    return ResumeConfig(
+        finished=RESUME if longer else SKIP,  # type: ignore[arg-type]  # Ray's annotation is off
+        unfinished=RESUME,  # type: ignore[arg-type]
+        errored=RESUME if settings.resume == "errored" else SKIP,  # type: ignore[arg-type]
+    )
+
+
+def _copied(settings: Settings, record: Record) -> Record:
+    """The copy that `extend --into` goes on with; it names its parent."""
+    if settings.into is None:
+        return record
+    record.storage.copy_experiment(record.name, settings.into)
+    content = {**record.content, "name": settings.into, "parent": record.name}
+    settings.name, settings.into = settings.into, None
+    copied = Record(record.storage, str(settings.name), content)
+    copied.save()
+    return copied
+
+
+def run_experiment(configuration: Configuration, prog: str) -> int:
+    """Run the experiment NAME, or go on with it. Returns the exit code."""
+    signals = SignalCallback()
+    try:
+        return _run(configuration, prog, signals)
+    except Interrupted as interrupted:
+        print("Interrupted before the first trial: nothing has been run.", flush=True)
+        return 128 + interrupted.number
+    except SystemExit as ended:  # what Ray makes of SIGTERM while it starts
+        return 128 + signal.SIGTERM if ended.code == signal.SIGTERM else int(ended.code or 0)
+
+
+def _run(configuration: Configuration, prog: str, signals: SignalCallback) -> int:
+    ready = prepare(configuration)
+    settings, storage = configuration.settings, ready.storage
+    assert storage is not None
+    with claim.claimed(storage, str(settings.name)) as heartbeat:
+        record, resume_config = ready.record, None
+        if record is None:
+            record = Record.new(storage, configuration, search_space())
+        else:
+            if finished := _settle(storage, record, settings, prog):
+                print(finished)
+                return DONE
+            resume_config = _resume_config(settings, record)
+            record = _copied(settings, record)
+        record.start_run(configuration)
+        _print_start(settings, ready)
+        callbacks = [
+            signals,
+            heartbeat,
+            state.SpareCallback(storage, record.name),
+            ResourceCallback(settings.resources_per_trial, settings.wait_for_resources),
+        ]
+        try:
+            analysis = tune_run(settings, ready.data, resume_config, callbacks)
+        except Refusal:
+            if resume_config is None:
+                storage.delete_experiment(record.name)
+            raise
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                record.end_run(f"ended by {type(error).__name__}: {error}")
+            if isinstance(error, OSError):
+                raise Refusal(_storage_failed(storage, error, settings, prog)) from error
+            raise
+        return _finish(record, analysis, settings, signals.received, prog)
+
+
+def _settle(storage: Storage, record: Record, settings: Settings, prog: str) -> str | None:
+    """Bring the saved state in order. Returns what to say when there is nothing left to run."""
+    try:
+        if repaired := state.repair(storage, record.name):
+            print(repaired)
+    except ValueError as error:
+        raise Refusal(str(error)) from None
+    state.settle(storage, record.name)
+    if settings.resume == "extend":
+        return None
+    trials = state.trials(storage, record.name)
+    failed = [trial for trial, status, _ in trials if status == "ERROR"]
+    complete = record.content["runs"][-1]["outcome"] in {"done", "trials failed"}
+    if not complete or (failed and settings.resume == "errored"):
+        return None
+    retry = ""
+    if failed:
+        retry = f"\nFailed trials again: {again(prog, 'run', settings, '--resume', 'errored')}"
+    more = again(prog, "extend", settings, "--num-samples", str(2 * len(trials)))
+    return (
+        f"{record.name} is finished: {len(trials)} trials, {len(failed)} failed.{retry}\n"
+        f"More trials, or longer ones: {more}"
+    )
+
+
+def _print_start(settings: Settings, ready: Preflight) -> None:
+    if settings.verbose == 0:
+        return
+    notes = "".join(f", {note}" for note in ready.notes)
+    print(
+        f"{settings.name}: {settings.num_samples} trials of at most {settings.max_iterations}"
+        f" iterations{notes}.\nCtrl-C saves and ends. Starting Ray …",
+        flush=True,
+    )
+
+
+def _finish(
+    record: Record,
+    analysis: ExperimentAnalysis,
+    settings: Settings,
+    received: int | None,
+    prog: str,
+) -> int:
+    """Write down and print how the run ended. Returns the exit code."""
+    failed = failed_trials(analysis)
+    print_failures(analysis)
+    facts: dict[str, Any] = {
+        "trials": len(analysis.trials),
+        "failed": [trial.trial_id for trial in failed],
+        "best": print_best(analysis, settings),
+        "resources": ray.cluster_resources() if ray.is_initialized() else {},
+    }
+    unfinished = sum(not trial.is_finished() for trial in analysis.trials)
+    if received is not None:
+        outcome, code = f"interrupted by {signal.Signals(received).name}", 128 + received
+    elif unfinished:  # SIGUSR1, which Ray handles itself
+        outcome, code = "interrupted by SIGUSR1", DONE
+    elif failed or facts["best"] is None:
+        outcome, code = "trials failed", TRIAL_FAILED
+    else:
+        outcome, code = "done", DONE
+    saved = True
+    try:
+        record.end_run(outcome, **facts)
+    except OSError as error:
+        print(_storage_failed(record.storage, error, settings, prog))
+        saved, code = False, code or TRIAL_FAILED
+    print(f"Results in {analysis.experiment_path}")
+    if saved and outcome.startswith("interrupted"):
+        print(f"Go on with: {again(prog, 'run', settings, '--resume')}")
+    elif failed:
+        print(f"Again: {again(prog, 'run', settings, '--resume', 'errored')}")
+    else:
+        print(f"Look again: {again(prog, 'show', settings)}")
+    return code
+
+
+def _storage_failed(storage: Storage, error: Exception, settings: Settings, prog: str) -> str:
+    return (
+        f"{storage.path}: {error}. What was saved before is kept; once the storage is mended, go on"
+        f" with: {again(prog, 'run', settings, '--resume', 'errored')}"
+    )

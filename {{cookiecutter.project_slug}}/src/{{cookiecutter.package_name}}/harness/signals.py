@@ -1,0 +1,50 @@
+"""Ctrl-C, and the signals by which a cluster ends a job: save, say how to go on, then end."""
+
+import os
+import signal
+from typing import Any
+
+from ray.tune import Callback
+
+ENDING = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
+
+class Interrupted(BaseException):
+    """A signal arrived before the first trial: there is nothing to save."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class SignalCallback(Callback):
+    """Lets the other signals do what Ray does for SIGINT: save the state and return.
+
+    `received` is the number of the first signal, or None.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        for number in ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+                signal.signal(number, self._too_early)
+
+    def _too_early(self, number: int, frame: Any) -> None:
+        raise Interrupted(number)
+
+    def setup(self, *_: Any, **info: Any) -> None:
+        """Called when Ray has set its handlers, of SIGINT, SIGUSR1, and an exit for SIGTERM."""
+        self._ray = signal.getsignal(signal.SIGINT)
+        for number in ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._save)
+
+    def _save(self, number: int, frame: Any) -> None:
+        if self.received is not None:
+            os._exit(128 + number)
+        self.received = number
+        print(f"\n{signal.Signals(number).name}: saving; a second one ends at once", flush=True)
+        if callable(self._ray):
+            self._ray(number, frame)
+        signal.signal(signal.SIGINT, self._save)  # Ray has put the first handler back

@@ -1,0 +1,139 @@
+"""Ray's own state of an experiment: a spare copy of it, and its repair before a resume."""
+
+import contextlib
+import fnmatch
+import json
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from .storage import Storage
+
+SPARE = "last_good_state"
+EXPERIMENT = "experiment_state-*.json"
+PATTERNS = (
+    EXPERIMENT,
+    "basic-variant-state-*.json",
+    "searcher-state-*.pkl",
+    "callback-states-*.pkl",
+)
+SECONDS_BETWEEN_COPIES = 5.0
+ENDED = (Trial.TERMINATED, Trial.ERROR)
+
+
+class SpareCallback(Callback):
+    """Keeps a copy of the last whole state.
+
+    Ray copies its state to the storage path in a thread, over the older copy: a kill or a full
+    disk at that moment leaves half a file. This copy is made of what the thread copies from, file
+    by file and never over a good one.
+    """
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self.storage, self.name = storage, name
+        self._next = 0.0
+        self._copied: float = 0
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if time.monotonic() >= self._next:
+            start = time.monotonic()
+            self._copy(trials)
+            # At most a twentieth of the time, however slow the storage is.
+            self._next = time.monotonic() + max(
+                SECONDS_BETWEEN_COPIES, 19 * (time.monotonic() - start)
+            )
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        self._copy(trials)
+
+    def _copy(self, trials: list[Any]) -> None:
+        if not trials or trials[0].storage is None:
+            return
+        folder = Path(trials[0].storage.experiment_driver_staging_path)
+        files = [path for pattern in PATTERNS for path in folder.glob(pattern)]
+        newest = max((path.stat().st_mtime for path in files), default=0)
+        if newest == self._copied:
+            return
+        with contextlib.suppress(OSError):  # a storage that fails is told of at the end
+            for path in files:
+                self.storage.write(path.read_bytes(), self.name, SPARE, path.name)
+            self._copied = newest
+
+
+def _whole(name: str, content: bytes) -> bool:
+    """Whether a state file is complete. A pickle's last byte is its STOP; nothing is executed."""
+    if name.endswith(".pkl") or content[:1] == b"\x80":
+        return content.endswith(pickle.STOP)
+    try:
+        json.loads(content)
+    except ValueError:
+        return False
+    return True
+
+
+def _state_files(storage: Storage, *folder: str) -> list[str]:
+    names = storage.files(*folder)
+    return [name for pattern in PATTERNS for name in fnmatch.filter(names, pattern)]
+
+
+def repair(storage: Storage, name: str) -> str | None:
+    """Replace a damaged state by the spare copy. Returns what was done, None for nothing.
+
+    Raises ValueError when there is no whole copy.
+    """
+    files = {file: storage.read(name, file) or b"" for file in _state_files(storage, name)}
+    damaged = [file for file, content in files.items() if not _whole(file, content)]
+    if not damaged and fnmatch.filter(files, EXPERIMENT):
+        return None
+    spare = {f: storage.read(name, SPARE, f) or b"" for f in _state_files(storage, name, SPARE)}
+    if not fnmatch.filter(spare, EXPERIMENT) or not all(_whole(*item) for item in spare.items()):
+        raise ValueError(
+            f"the state of {name!r} is damaged ({', '.join(damaged) or 'no state file'}), and there"
+            " is no whole copy of it"
+        )
+    for file in files:
+        storage.delete(name, file)
+    for file, content in spare.items():
+        storage.write(content, name, file)
+    return f"{damaged[0] if damaged else 'the state file'} was damaged: going on from its last copy"
+
+
+def trials(storage: Storage, name: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """Each trial of the newest state: id, status and last result."""
+    file = max(fnmatch.filter(_state_files(storage, name), EXPERIMENT), default=None)
+    if file is None:
+        return []
+    state = json.loads(storage.read(name, file) or b"{}")
+    rows = []
+    for trial_text, run_text in state["trial_data"]:
+        trial, run = json.loads(trial_text), json.loads(run_text)
+        rows.append((trial["trial_id"], trial["status"], run.get("last_result") or {}))
+    return rows
+
+
+def settle(storage: Storage, name: str) -> None:
+    """Mark as ended each trial that had reported its last result when the run was cut off.
+
+    Ray would restore it from the checkpoint of that result, and train one iteration too many.
+    """
+    file = max(fnmatch.filter(_state_files(storage, name), EXPERIMENT))
+    state = json.loads(storage.read(name, file) or b"{}")
+    settled = False
+    for pair in state["trial_data"]:
+        trial_state, run = json.loads(pair[0]), json.loads(pair[1])
+        last = run.get("last_result") or {}
+        if trial_state["status"] in ENDED or not last.get("done"):
+            continue
+        trial = Trial.from_json_state(pair[0], stub=True)
+        trial.restore_run_metadata(pair[1])
+        saved = trial.latest_checkpoint_result
+        if saved and saved.metrics.get("training_iteration") == last["training_iteration"]:
+            trial_state["status"] = Trial.TERMINATED
+            pair[0] = json.dumps(trial_state)
+            settled = True
+    if settled:
+        storage.write(json.dumps(state).encode(), name, file)

@@ -1,0 +1,106 @@
+"""Ray's Trainable, with what a long run needs: sealed checkpoints, and exports that are kept."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pyarrow import fs
+from ray import tune
+
+SEAL = "seal.json"
+
+
+class DamagedCheckpoint(OSError):
+    """A checkpoint that is not what was saved."""
+
+
+class StoredTrainable(tune.Trainable):
+    """Seals each checkpoint, and restores none with a broken seal but an older one.
+
+    It also keeps what `_export_model` writes: Ray copies a trial's working folder to the storage
+    path while it trains, and asks for the export after the last copy (seen in Ray 2.60,
+    TuneController._schedule_trial_stop).
+    """
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "save_checkpoint" in vars(cls):
+            cls.save_checkpoint = _sealing(cls.save_checkpoint)  # type: ignore[method-assign]
+        if "load_checkpoint" in vars(cls):
+            cls.load_checkpoint = _checking(cls.load_checkpoint)  # type: ignore[method-assign]
+
+    def export_model(
+        self, export_formats: list[str] | str, export_dir: str | None = None
+    ) -> dict[str, Any]:
+        """Export, then copy the working folder once more. Same arguments as Ray's."""
+        exported: dict[str, Any] = super().export_model(export_formats, export_dir)
+        if self._storage is not None:  # None: a Trainable used without Ray
+            self._storage.persist_artifacts(force=True)
+        return exported
+
+    def restore(self, checkpoint_path: Any) -> None:
+        """Restore the checkpoint, or else the next one of the same trial that is whole."""
+        try:
+            super().restore(checkpoint_path)
+        except (DamagedCheckpoint, ValueError) as error:
+            if self._storage is None:
+                raise
+            self._restore_another(checkpoint_path, error)
+
+    def _restore_another(self, result: Any, error: Exception) -> None:
+        disk, damaged = result.checkpoint.filesystem, result.checkpoint.path
+        folder = damaged.rpartition("/")[0]
+        found = disk.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+        paths = sorted(info.path for info in found if info.base_name.startswith("checkpoint_"))
+        older = [path for path in reversed(paths) if path < damaged]
+        newer = [path for path in paths if path > damaged]
+        for path in [*older, *newer]:
+            try:
+                with disk.open_input_stream(f"{path}/{SEAL}") as stream:
+                    metrics = json.loads(stream.read())["result"]
+                checkpoint = tune.Checkpoint(path=path, filesystem=disk)
+                super().restore(type(result)(checkpoint=checkpoint, metrics=metrics))
+            except (OSError, ValueError):
+                continue
+            print(f"{damaged}: {error}. Went back to {path}", flush=True)
+            return
+        raise DamagedCheckpoint(f"{damaged}: {error}; no other checkpoint is whole") from error
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """The digest of each file in a checkpoint's folder."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != SEAL and not path.name.startswith(".")
+    }
+
+
+def _sealing(save: Callable[..., Any]) -> Callable[..., Any]:
+    def save_checkpoint(self: StoredTrainable, checkpoint_dir: str) -> Any:
+        returned = save(self, checkpoint_dir)
+        last: dict[str, Any] = self._last_result or {}
+        kept = {k: v for k, v in last.items() if isinstance(v, int | float | str | bool)}
+        seal = {"files": _digests(Path(checkpoint_dir)), "result": kept}
+        Path(checkpoint_dir, SEAL).write_text(json.dumps(seal))
+        return returned
+
+    save_checkpoint.__doc__ = save.__doc__
+    return save_checkpoint
+
+
+def _checking(load: Callable[..., Any]) -> Callable[..., Any]:
+    def load_checkpoint(self: StoredTrainable, checkpoint: Any) -> Any:
+        if isinstance(checkpoint, str):
+            try:
+                files = json.loads(Path(checkpoint, SEAL).read_text())["files"]
+            except (OSError, ValueError):
+                raise DamagedCheckpoint("its seal is missing or cut off") from None
+            if files != _digests(Path(checkpoint)):
+                raise DamagedCheckpoint("its files are not those that were saved")
+        return load(self, checkpoint)
+
+    load_checkpoint.__doc__ = load.__doc__
+    return load_checkpoint

@@ -1,0 +1,56 @@
+"""Yours: the trial, as Ray Tune drives it. Each method says when Ray calls it."""
+
+from pathlib import Path
+from typing import Any
+
+from .data import Data, load_data
+from .harness.trainable import StoredTrainable
+from .model import Model
+
+
+class ExperimentTrainable(StoredTrainable):
+    """One trial: a `ray.tune.Trainable` whose logs and exports reach the storage path."""
+
+    def setup(self, config: dict[str, Any], data: Data | None = None) -> None:
+        """Once, when a worker takes its first trial. Ray passes the shared `data`."""
+        self.data = load_data() if data is None else data
+        self.model = Model(config)
+
+    def step(self) -> dict[str, float]:
+        """Each iteration: one epoch. What is returned reaches stoppers, schedulers and loggers."""
+        training_loss = self.model.fit_epoch(self.data)
+        return {"training_loss": training_loss, **self.model.evaluate(self.data)}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Every CHECKPOINT_FREQUENCY iterations. Ray moves the folder to the storage path."""
+        self.model.save(Path(checkpoint_dir))
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """After a failure or a resume, with the folder that `save_checkpoint` filled."""
+        self.model.load(Path(checkpoint))
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """When a worker takes its next trial: begin anew, keep the data. True: done."""
+        self.model = Model(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """Once, before the worker ends: close here what `setup` opened."""
+        del self.model, self.data
+
+    def _export_model(self, export_formats: list[str], export_dir: str) -> dict[str, str]:
+        """When a trial ends, with EXPORT_FORMATS. Returns the file of each format."""
+        return {
+            name: str(self.model.export(Path(export_dir), self.data)) for name in export_formats
+        }
+
+    def log_result(self, result: dict[str, Any]) -> None:
+        """After each iteration: Ray's hook."""
+        self.log_results(result)
+
+    def log_results(self, result: dict[str, Any]) -> None:
+        """Write to the worker's log, which LOG_TO_FILE keeps beside the trial's results."""
+        print(
+            f"iteration {result['training_iteration']}:"
+            f" loss {result['training_loss']:.4f}, accuracy {result['validation_accuracy']:.4f}"
+        )

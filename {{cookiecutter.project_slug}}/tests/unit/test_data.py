@@ -1,0 +1,67 @@
+"""Your own file instead of the digits."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from {{cookiecutter.package_name}}.data import load_data
+
+
+def table(rows: int = 40) -> pd.DataFrame:
+    """Numbers, categories, missing values, and a class that follows from them."""
+    numbers = np.arange(rows, dtype=float)
+    frame = pd.DataFrame(
+        {
+            "size": numbers,
+            "colour": np.where(numbers % 3 == 0, "red", "blue"),
+            "kind": np.where(numbers < rows / 2, "small", "large"),
+        }
+    )
+    frame.loc[3, "size"] = np.nan
+    return frame
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_file_of_your_own(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"rows{suffix}"
+    table().to_csv(path, index=False) if suffix == ".csv" else table().to_parquet(path)
+    data = load_data(path, "kind")
+    assert data.x_train.shape == (30, 3)
+    assert data.x_valid.shape == (10, 3)
+    assert data.x_train.dtype == np.float32
+    assert np.isfinite(data.x_train).all()
+    assert data.classes.tolist() == ["large", "small"]
+
+
+def test_the_digits_are_split_alike_each_time() -> None:
+    first, second = load_data(), load_data()
+    assert first.x_train.shape == (1347, 64)
+    np.testing.assert_array_equal(first.y_valid, second.y_valid)
+
+
+@pytest.mark.parametrize(
+    ("change", "target", "expected"),
+    [
+        (lambda frame: frame, "color", "no column 'color'"),
+        (lambda frame: frame, "size", "empty in 1 rows"),
+        (lambda frame: frame.assign(kind=np.arange(len(frame))), "kind", "40 classes in 40 rows"),
+        (lambda frame: frame.assign(kind="same"), "kind", "1 classes"),
+        (lambda frame: frame[["kind"]], "kind", "no column beside"),
+    ],
+)
+def test_what_does_not_fit_is_named(
+    change: object, target: str, expected: str, tmp_path: Path
+) -> None:
+    assert callable(change)
+    change(table()).to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(ValueError, match=expected):
+        load_data(tmp_path / "rows.csv", target)
+
+
+def test_a_file_that_is_not_there_or_not_a_table(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        load_data(tmp_path / "rows.csv", "kind")
+    with pytest.raises(ValueError, match="should end in"):
+        load_data(tmp_path / "rows.xlsx", "kind")

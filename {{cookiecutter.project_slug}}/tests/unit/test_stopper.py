@@ -1,0 +1,113 @@
+"""The stoppers' logic, on results made by hand."""
+
+import math
+import time
+from typing import Any
+
+import pytest
+from ray import cloudpickle as pickle
+from ray.tune.stopper import Stopper
+
+from {{cookiecutter.package_name}}.settings import METRICS, Settings
+from {{cookiecutter.package_name}}.stopper import (
+    GoalStopper,
+    NonFiniteStopper,
+    ValueStopper,
+    make_stopper,
+)
+
+
+def result(iteration: int = 1, **metrics: float) -> dict[str, Any]:
+    return {**dict.fromkeys(METRICS, 0.5), "training_iteration": iteration, **metrics}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_non_finite_stops_the_trial_alone(value: float) -> None:
+    stopper = NonFiniteStopper(METRICS)
+    assert not stopper("a", result())
+    assert stopper("a", result(training_loss=value))
+    assert not stopper("b", result())
+    assert not stopper.stop_all()
+
+
+@pytest.mark.parametrize(("mode", "bad", "good"), [("max", 0.89, 0.9), ("min", 0.91, 0.9)])
+def test_the_goal_stops_everything(mode: str, bad: float, good: float) -> None:
+    stopper = GoalStopper("validation_accuracy", mode, 0.9)
+    assert not stopper("a", result(validation_accuracy=bad))
+    assert not stopper.stop_all()
+    assert stopper("a", result(validation_accuracy=good))
+    assert stopper.stop_all()
+
+
+def test_a_value_stops_the_trial_that_reaches_it() -> None:
+    stopper = ValueStopper({"training_iteration": 3})
+    assert not stopper("a", result(iteration=2))
+    assert stopper("a", result(iteration=3))
+    assert not stopper.stop_all()
+
+
+def test_the_settings_choose_the_stoppers() -> None:
+    stopper = make_stopper(
+        Settings(max_iterations=5, stop={"validation_accuracy": 0.8}, metric_goal=0.9)
+    )
+    assert not stopper("a", result())
+    assert stopper("a", result(2, validation_accuracy=0.8))
+    assert not stopper.stop_all()
+    assert [stopper("b", result(iteration)) for iteration in range(1, 6)] == [False] * 4 + [True]
+    assert stopper("c", result(validation_accuracy=0.95))
+    assert stopper.stop_all()
+
+
+def test_plateaus_stop_a_trial_and_all() -> None:
+    alone = make_stopper(Settings(max_iterations=99, plateau_results=3))
+    assert [alone("a", result(iteration)) for iteration in range(1, 5)].count(True) >= 1
+    assert not alone.stop_all()
+    everything = make_stopper(Settings(max_iterations=99, plateau_trials=2))
+    for trial in "abc":
+        everything(trial, result())
+    assert everything.stop_all()
+
+
+def test_nan_does_not_reach_the_stoppers_that_remember() -> None:
+    stopper = make_stopper(Settings(metric_goal=0.9, plateau_trials=2))
+    assert stopper("a", result(validation_accuracy=math.nan))
+    assert not stopper.stop_all()
+
+
+def test_what_a_restored_trial_repeats_is_not_counted_again() -> None:
+    before = make_stopper(Settings(max_iterations=5, metric_goal=0.9))
+    assert not any(before("a", result(iteration)) for iteration in (1, 2, 3))
+    saved = pickle.dumps(before)
+    after = make_stopper(Settings(max_iterations=5, metric_goal=0.9))
+    assert pickle.loads(saved) is after
+    assert [after("a", result(iteration)) for iteration in (2, 3, 4, 5)] == [False] * 3 + [True]
+    assert after("a", result(5))
+
+
+def test_a_longer_run_takes_the_new_limits() -> None:
+    saved = pickle.dumps(_ended_after(2))
+    same = make_stopper(Settings(max_iterations=2, name="a", resume="true"))
+    pickle.loads(saved)
+    assert same("a", result(2))
+    longer = make_stopper(Settings(max_iterations=4, name="a", resume="extend"))
+    pickle.loads(saved)
+    assert [longer("a", result(iteration)) for iteration in (2, 3, 4)] == [False, False, True]
+
+
+def _ended_after(iterations: int) -> Stopper:
+    stopper = make_stopper(Settings(max_iterations=iterations))
+    assert [stopper("a", result(i + 1)) for i in range(iterations)][-1]
+    return stopper
+
+
+def test_time_spent_survives_a_resume() -> None:
+    first = make_stopper(Settings(time_budget_s=0.5))
+    first.stop_all()
+    time.sleep(0.3)
+    assert not first.stop_all()
+    saved = pickle.dumps(first)
+    second = make_stopper(Settings(time_budget_s=0.5))
+    pickle.loads(saved)
+    assert not second.stop_all()
+    time.sleep(0.3)
+    assert second.stop_all()
