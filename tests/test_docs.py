@@ -25,6 +25,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 import pexpect
@@ -37,7 +38,9 @@ pytestmark = [pytest.mark.xdist_group("docs"), pytest.mark.timeout(900)]
 README, DOCS = ROOT / "README.md", sorted((ROOT / "docs").glob("*.md"))
 PAGES = [README, *DOCS]
 PACKAGE = ROOT / TREE / "src/{{cookiecutter.package_name}}"
-SECONDS = 300  # for one command
+SECONDS = 200  # for one command
+# How the engines' prompts look, or the end.
+QUESTIONS = [r"🎤|\)(?:\x1b\[0m)?: ", pexpect.EOF, pexpect.TIMEOUT]
 MOTO = "moto[server]>=5.1"
 
 # `make test` would start these very tests; tests/test_generated_project.py runs a project's own.
@@ -153,10 +156,10 @@ class Session:
         )
         printed = ""
         try:
-            while child.expect([r"🎤|\): ", pexpect.EOF]) == 0:
+            while (event := child.expect(QUESTIONS)) == 0:
                 printed += child.before + child.after
                 child.send("\r")
-            printed += child.before
+            printed += child.before + f"\nstill running after {SECONDS} s" * (event == 2)
         finally:
             child.close(force=True)
         self.code = child.exitstatus if child.exitstatus is not None else -1
@@ -185,6 +188,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Env]:
             "GIT_PAGER": "cat",
             "TERM": "xterm",
             "NO_COLOR": "1",
+            "UV_NO_PROGRESS": "1",
             "PROMPT_TOOLKIT_NO_CPR": "1",
         }
 
@@ -361,7 +365,7 @@ def follow(page: str, places: Places, place: str = "") -> None:
     """Do what a page says."""
     session = places.start(place) if place else None
     steps = read(page)
-    for step, following in zip(steps, [*steps[1:], None], strict=True):
+    for step, following in zip_longest(steps, steps[1:]):
         where = f"line {step.line}: {step.text}"
         if step.kind == "in":
             place = step.text
@@ -383,7 +387,9 @@ def follow(page: str, places: Places, place: str = "") -> None:
                 continue  # another page has it too
             name, _, value = BOUNDS.get(command, "ARGS=").partition("=")
             session.env = {**session.env, name: value}
+            start = time.monotonic()
             session.run(places.fill_in(command))
+            print(f"{time.monotonic() - start:6.1f} s  {command}")
             asks = following and following.text == "echo $?"
             expected = int(following.shown[0]) if following and asks else 0
             assert session.code == expected, f"{where}\nexit code {session.code}\n{session.printed}"

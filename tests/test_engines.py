@@ -38,11 +38,13 @@ COMMON = set(
     src/PACKAGE/model.py src/PACKAGE/py.typed src/PACKAGE/search_space.py
     src/PACKAGE/settings.py src/PACKAGE/stopper.py src/PACKAGE/trainable.py
     src/PACKAGE/tune_run.py
-    src/PACKAGE/harness/__init__.py src/PACKAGE/harness/cli.py
-    src/PACKAGE/harness/configuration.py src/PACKAGE/harness/corners.py
-    src/PACKAGE/harness/documents.py src/PACKAGE/harness/outcome.py
-    src/PACKAGE/harness/progress.py src/PACKAGE/harness/quiet.py src/PACKAGE/harness/refusal.py
-    src/PACKAGE/harness/trainable.py
+    src/PACKAGE/harness/__init__.py src/PACKAGE/harness/claim.py src/PACKAGE/harness/cli.py
+    src/PACKAGE/harness/configuration.py src/PACKAGE/harness/documents.py
+    src/PACKAGE/harness/memory.py src/PACKAGE/harness/overview.py
+    src/PACKAGE/harness/preflight.py src/PACKAGE/harness/printing.py
+    src/PACKAGE/harness/provenance.py src/PACKAGE/harness/quiet.py
+    src/PACKAGE/harness/session.py src/PACKAGE/harness/signals.py src/PACKAGE/harness/state.py
+    src/PACKAGE/harness/storage.py src/PACKAGE/harness/trainable.py
     tests/conftest.py
     tests/experiment/conftest.py tests/experiment/test_tune_run.py
     tests/unit/conftest.py tests/unit/test_data.py tests/unit/test_settings.py

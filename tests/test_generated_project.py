@@ -1,6 +1,6 @@
 """A generated project as its user meets it: from outside, with make and Python 3 alone.
 
-It is installed once. The tests share it, so they stay in one worker and follow each other.
+It is installed once. The tests share it and follow each other: `make test` runs a file in one worker.
 """
 
 import os
@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import OUTSIDE, ROOT, with_cookiecutter
 
-pytestmark = [pytest.mark.xdist_group("generated project"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 # All that a Makefile, git, uv and Ray may use: no uv, no pip, no compiler.
 COREUTILS = ["cat", "dirname", "head", "ls", "mkdir", "rm", "touch", "uname"]

@@ -13,8 +13,8 @@ from ray.tune.tune_config import ResumeConfig
 
 from .callbacks import make_callbacks
 from .data import Data, load_data
-from .harness.progress import ProgressLines
-from .harness.search import ExtendableSearch
+from .harness.memory import ExtendableSearch
+from .harness.printing import ProgressLines
 from .search_space import search_space
 from .settings import Settings
 from .stopper import make_stopper

@@ -6,8 +6,7 @@ import pytest
 
 from {{cookiecutter.package_name}}.harness import documents
 from {{cookiecutter.package_name}}.harness.cli import main
-from {{cookiecutter.package_name}}.harness.configuration import load
-from {{cookiecutter.package_name}}.harness.refusal import Refusal
+from {{cookiecutter.package_name}}.harness.configuration import Refusal, load
 from {{cookiecutter.package_name}}.settings import PREFIX
 
 PROJECT = Path(__file__).parents[2]

@@ -9,9 +9,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from ray.tune import Callback
-
-from .refusal import Refusal
+from .configuration import Refusal
 from .storage import Storage
 
 FILE = "run.lock"
@@ -19,12 +17,12 @@ SECONDS_BETWEEN_BEATS = 20.0
 SECONDS_UNTIL_DEAD = 120.0
 
 
-class Heartbeat(Callback):
-    """Tells the others, while trials run, that this run is alive."""
+class Claim:
+    """This run's hold on its experiment, renewed while trials run."""
 
     def __init__(self, storage: Storage, name: str) -> None:
         self.storage, self.name = storage, name
-        self.claim = {
+        self.facts = {
             "id": uuid.uuid4().hex,
             "host": platform.node(),
             "pid": os.getpid(),
@@ -32,11 +30,12 @@ class Heartbeat(Callback):
         }
 
     def content(self) -> bytes:
-        self.claim["beat"] = time.time()
-        return json.dumps(self.claim).encode()
+        self.facts["beat"] = time.time()
+        return json.dumps(self.facts).encode()
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        if time.time() - float(str(self.claim["beat"])) > SECONDS_BETWEEN_BEATS:
+    def renew(self) -> None:
+        """Tell the others that this run is alive, unless it has just been told."""
+        if time.time() - float(str(self.facts["beat"])) > SECONDS_BETWEEN_BEATS:
             with contextlib.suppress(OSError):  # a storage that fails is told of at the end
                 self.storage.write(self.content(), self.name, FILE)
 
@@ -44,19 +43,19 @@ class Heartbeat(Callback):
 def _holder(storage: Storage, name: str) -> dict[str, Any] | None:
     """The run that holds the experiment, if it is alive."""
     try:
-        claim = json.loads(storage.read(name, FILE) or b"null")
+        facts = json.loads(storage.read(name, FILE) or b"null")
     except ValueError:  # cut off while it was written
         return None
-    if claim is None or time.time() - claim["beat"] > SECONDS_UNTIL_DEAD:
+    if facts is None or time.time() - facts["beat"] > SECONDS_UNTIL_DEAD:
         return None
-    if claim["host"] == platform.node():
+    if facts["host"] == platform.node():
         try:
-            os.kill(claim["pid"], 0)
+            os.kill(facts["pid"], 0)
         except ProcessLookupError:
             return None
         except PermissionError:
             pass
-    return dict(claim)
+    return dict(facts)
 
 
 def running(storage: Storage, name: str) -> bool:
@@ -65,11 +64,11 @@ def running(storage: Storage, name: str) -> bool:
 
 
 @contextlib.contextmanager
-def claimed(storage: Storage, name: str) -> Iterator[Heartbeat]:
+def claimed(storage: Storage, name: str) -> Iterator[Claim]:
     """Hold the experiment for this run. Raises Refusal when another run does."""
-    beat = Heartbeat(storage, name)
+    claim = Claim(storage, name)
     for _ in range(2):
-        if storage.create(beat.content(), name, FILE):
+        if storage.create(claim.content(), name, FILE):
             break
         holder = _holder(storage, name)
         if holder is not None:
@@ -79,10 +78,10 @@ def claimed(storage: Storage, name: str) -> Iterator[Heartbeat]:
             )
         storage.delete(name, FILE)  # what a killed run left
     written = json.loads(storage.read(name, FILE) or b"{}")
-    if written.get("id") != beat.claim["id"]:
+    if written.get("id") != claim.facts["id"]:
         raise Refusal(f"{name!r} is being run now, by a process that started at the same moment")
     try:
-        yield beat
+        yield claim
     finally:
         with contextlib.suppress(OSError):
             storage.delete(name, FILE)

@@ -1,14 +1,12 @@
 """The commands. `run` is the one that matters; the rest look, or go on."""
 
-import difflib
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from .configuration import Configuration, as_text, load, variable
-from .refusal import Refusal
+from .configuration import Configuration, Refusal, as_text, load, nearest, variable
 
 PACKAGE = __package__.partition(".")[0]
 DONE, TRIAL_FAILED, REFUSED = 0, 1, 2
@@ -118,9 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, *flags = words
     try:
         if name not in COMMANDS:
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
-            known = f"nearest is {near[0]}" if near else f"known are {', '.join(COMMANDS)}"
-            raise Refusal(f"{name!r} is no command; {known}")
+            known = f"known are {', '.join(COMMANDS)}"
+            raise Refusal(f"{name!r} is no command; {nearest(name, COMMANDS, known)}")
         if COMMANDS[name].takes_name:
             if flags and not flags[0].startswith("-"):
                 flags.insert(0, "--name")

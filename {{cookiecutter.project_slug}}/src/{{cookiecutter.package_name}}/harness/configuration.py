@@ -3,7 +3,7 @@
 import difflib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -14,10 +14,20 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import CliSettingsSource, SettingsError
 
 from ..settings import PREFIX, Settings
-from .refusal import Refusal
 
 RESUME_WORDS = [[word] for word in get_args(Settings.model_fields["resume"].annotation)]
 FLAG, ENVIRONMENT, DOTENV, DEFAULT = "flag", "environment", ".env", "default"
+
+
+class Refusal(Exception):
+    """What is wrong, one line a finding. A command prints them and ends with exit code 2.
+
+    A line names what was given, its value, and what is accepted.
+    """
+
+    def __init__(self, *findings: str) -> None:
+        super().__init__("\n".join(findings))
+        self.findings = findings
 
 
 @dataclass
@@ -112,12 +122,13 @@ def _unknown(variables: dict[str, Any], where: str = "") -> Iterator[str]:
     known = [variable(name) for field in Settings.model_fields for name in names(field)]
     for name in variables:
         if name.upper().startswith(PREFIX) and name not in known:
-            yield f"{name} {where}".strip() + f" is no setting{_nearest(name.upper(), known)}"
+            yield f"{name} {where}".strip() + f" is no setting; {nearest(name.upper(), known)}"
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def nearest(name: str, known: Iterable[str], otherwise: str = "`config` lists all") -> str:
+    """What the writer of a wrong name may have meant."""
     near = difflib.get_close_matches(name, known, n=1)
-    return f"; nearest is {near[0]}" if near else "; `config` lists all"
+    return f"nearest is {near[0]}" if near else otherwise
 
 
 def _explain_flag(message: str, argv: Sequence[str]) -> str:
@@ -127,7 +138,7 @@ def _explain_flag(message: str, argv: Sequence[str]) -> str:
         return message
     unknown = message.removeprefix("unrecognized arguments: ").split()[0]
     known = [flag(name) for field in Settings.model_fields for name in names(field)]
-    return f"{unknown} is no flag{_nearest(unknown.split('=')[0], known)}"
+    return f"{unknown} is no flag; {nearest(unknown.split('=')[0], known)}"
 
 
 def _explain(problem: Any, given: dict[str, dict[str, Any]], origins: dict[str, str]) -> str:

@@ -1,13 +1,14 @@
-"""Stoppers that remember: patience and time spent go on after a resume, with this run's limits.
+"""What goes on after a resume: stoppers remember patience and time spent, a search its samples.
 
-Ray saves the stopper in the experiment's state, and restores it whole: with the limits it had, so
-that a raised limit would change nothing, and counting twice what a restored trial does again.
+Ray saves both in the experiment's state, and restores them whole: with the limits they had, so that
+a raised limit would change nothing, and counting twice what a restored trial does again.
 """
 
 import copy
 import math
 from typing import Any
 
+from ray.tune.search import BasicVariantGenerator
 from ray.tune.stopper import NoopStopper, Stopper, TimeoutStopper
 
 _current: "RememberingStopper | None" = None
@@ -72,3 +73,27 @@ def _recall(memory: dict[str, Any]) -> Stopper:
         return NoopStopper()
     _current.recall(memory)
     return _current
+
+
+class ExtendableSearch(BasicVariantGenerator):
+    """Ray's own search. When it is restored with a larger `num_samples`, it goes on sampling.
+
+    The random generator is part of its state: the samples are those that one longer run had drawn.
+    """
+
+    def __init__(self, num_samples: int, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.num_samples = num_samples
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        wanted, concurrent = self.num_samples, self.max_concurrent
+        super().set_state(state)  # type: ignore[no-untyped-call]
+        self.num_samples, self.max_concurrent = wanted, concurrent
+        self._live_trials: set[str] = set()  # those of the ended run: its trials start again
+        for iterator in self._iterators:
+            more = wanted - iterator.num_samples
+            if more > 0:
+                self._total_samples += more * (self._total_samples // iterator.num_samples)
+                iterator.num_samples_left += more
+                iterator.num_samples = wanted
+                self._finished = False

@@ -5,9 +5,8 @@ from rich.table import Table
 
 from ..settings import PREFIX, Settings
 from .claim import running
-from .preflight import experiments, nearest
-from .provenance import Record
-from .refusal import Refusal
+from .configuration import Refusal, nearest
+from .provenance import Record, experiments
 from .storage import Storage, without_password
 
 
@@ -66,7 +65,7 @@ def print_experiment(settings: Settings, prog: str) -> None:
     except ValueError as error:
         raise Refusal(str(error)) from None
     if record is None:
-        near = nearest(str(settings.name), experiments(storage))
+        near = nearest(str(settings.name), experiments(storage), "`list` shows all")
         raise Refusal(f"{PREFIX}NAME={settings.name!r}: no such experiment; {near}")
     content = record.content
     parent = f", a copy of {content['parent']} that went on" if content["parent"] else ""

@@ -1,25 +1,27 @@
 """What is checked before anything starts: all findings at once, one line each."""
 
-import difflib
 import importlib.util
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ray
+from ray.tune import Callback
+from ray.tune.search.sample import Categorical, Domain, Float, Integer
+
 from ..data import Data, load_data
 from ..search_space import search_space
 from ..settings import PREFIX
 from ..trainable import ExperimentTrainable
-from .configuration import Configuration
-from .corners import corners
-from .provenance import FILE, Record
-from .refusal import Refusal
+from .configuration import Configuration, Refusal, nearest
+from .provenance import Record, experiments
 from .storage import Storage, without_password
 
 GIGABYTE = 1e9
 LARGEST_CODE = 95e6  # bytes; Ray refuses to ship more than 95 MiB with a trial
 EXTRAS = {"tensorboard": "tensorboardX"}
+RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}
 
 
 @dataclass
@@ -35,17 +37,6 @@ class Preflight:
     def raise_findings(self) -> None:
         if self.findings:
             raise Refusal(*self.findings)
-
-
-def experiments(storage: Storage) -> list[str]:
-    """The names of the experiments that a storage path holds."""
-    folders = (name for name, info in storage.files().items() if not info.is_file)
-    return sorted(name for name in folders if storage.files(name).keys() & {FILE})
-
-
-def nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"nearest is {near[0]!r}" if near else f"there are {len(known)}; `list` shows them"
 
 
 def check(configuration: Configuration, *, name_only: bool = False) -> Preflight:
@@ -112,7 +103,7 @@ def _check_name(configuration: Configuration, result: Preflight, *, must_exist: 
     if must_exist and result.record is None:
         result.findings.append(
             f"{given}: no such experiment in {without_password(storage.path)};"
-            f" {nearest(settings.name, experiments(storage))}"
+            f" {nearest(settings.name, experiments(storage), '`list` shows all')}"
         )
     if not must_exist and (result.record is not None or storage.files(settings.name)):
         result.findings.append(
@@ -164,3 +155,54 @@ def _check_size(result: Preflight) -> None:
 
 def _brief(config: dict[str, Any]) -> str:
     return " ".join(f"{key}={value}" for key, value in config.items() if key != "seed")
+
+
+def corners(space: dict[str, Any]) -> list[dict[str, Any]]:
+    """One configuration a bound: everything least, everything most, each category once.
+
+    Domains without bounds (`tune.sample_from`, normal distributions) are sampled.
+    """
+    ranges = {key: _extremes(value) for key, value in space.items()}
+    longest = max((len(values) for values in ranges.values()), default=0)
+    return [
+        {key: values[min(index, len(values) - 1)] for key, values in ranges.items()}
+        for index in range(longest)
+    ]
+
+
+def _extremes(value: Any) -> list[Any]:
+    if isinstance(value, Categorical):
+        return list(value.categories)
+    if isinstance(value, Integer):
+        return [value.lower, value.upper - 1]
+    if isinstance(value, Float) and abs(value.lower) < float("inf") > abs(value.upper):
+        return [value.lower, value.upper]
+    if isinstance(value, Domain):
+        return [value.sample()]
+    if isinstance(value, dict):
+        return list(value["grid_search"]) if set(value) == {"grid_search"} else corners(value)
+    return [value]
+
+
+class ResourceCallback(Callback):
+    """Refuses a trial that no node can ever hold; Ray would let it wait for ever."""
+
+    def __init__(self, wanted: dict[str, float], wait: bool) -> None:
+        self.wanted = {
+            RAY_NAMES.get(name, name): amount for name, amount in wanted.items() if amount
+        }
+        self.wait = wait
+
+    def setup(self, *_: Any, **info: Any) -> None:
+        if self.wait:
+            return
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(
+            all(node.get(name, 0) >= amount for name, amount in self.wanted.items())
+            for node in nodes
+        ):
+            largest = {name: max(node.get(name, 0) for node in nodes) for name in self.wanted}
+            raise Refusal(
+                f"{PREFIX}RESOURCES_PER_TRIAL={self.wanted}: no node has all of it (most on one"
+                f" node: {largest}); {PREFIX}WAIT_FOR_RESOURCES=true waits for one that will come"
+            )

@@ -66,6 +66,12 @@ def _code() -> tuple[dict[str, Any], str]:
     return {"commit": commit.strip(), "dirty": bool(changes), "untracked": untracked}, diff
 
 
+def experiments(storage: Storage) -> list[str]:
+    """The names of the experiments that a storage path holds."""
+    folders = (name for name, info in storage.files().items() if not info.is_file)
+    return sorted(name for name in folders if FILE in storage.files(name))
+
+
 class Record:
     """The record of one experiment, kept beside Ray's own state."""
 

@@ -1,4 +1,4 @@
-"""Ray without its noise, and with its state saved more often. progress.py says what runs."""
+"""Ray without its noise, and with its state saved more often. printing.py says what runs."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ def quiet_ray(verbose: int, local_storage: bool = True) -> None:
     Nothing is lost: what the workers print is in each trial's own log files.
     """
     calm = {
-        # The classic reporter interface, which progress.py implements.
+        # The classic reporter interface, which printing.py implements.
         "RAY_AIR_NEW_OUTPUT": "0",
         # A state snapshot at each checkpoint is right for short trials, and costs milliseconds.
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
@@ -31,6 +31,6 @@ def quiet_ray(verbose: int, local_storage: bool = True) -> None:
 
 
 def _said_by_us(record: logging.LogRecord) -> bool:
-    """Drop what harness/signals.py and harness/outcome.py say in this project's own words."""
+    """Drop what harness/signals.py and harness/printing.py say in this project's own words."""
     ours = ("Stop signal received", "Experiment has been interrupted", "Trials did not complete")
     return not record.getMessage().startswith(ours)

@@ -12,12 +12,10 @@ from ..search_space import search_space
 from ..settings import Settings
 from ..tune_run import tune_run
 from . import claim, state
-from .cluster import ResourceCallback
-from .configuration import Configuration
-from .outcome import again, failed_trials, print_best, print_failures
-from .preflight import Preflight, check, check_content
+from .configuration import Configuration, Refusal
+from .preflight import Preflight, ResourceCallback, check, check_content
+from .printing import again, failed_trials, print_best, print_failures
 from .provenance import STOPPING, Record
-from .refusal import Refusal
 from .signals import Interrupted, SignalCallback
 from .storage import Storage
 
@@ -99,7 +97,7 @@ def _run(configuration: Configuration, prog: str, signals: SignalCallback) -> in
     ready = prepare(configuration)
     settings, storage = configuration.settings, ready.storage
     assert storage is not None
-    with claim.claimed(storage, str(settings.name)) as heartbeat:
+    with claim.claimed(storage, str(settings.name)) as held:
         record, resume_config = ready.record, None
         if record is None:
             record = Record.new(storage, configuration, search_space())
@@ -113,8 +111,7 @@ def _run(configuration: Configuration, prog: str, signals: SignalCallback) -> in
         _print_start(settings, ready)
         callbacks = [
             signals,
-            heartbeat,
-            state.SpareCallback(storage, record.name),
+            state.SpareCallback(storage, record.name, held),
             ResourceCallback(settings.resources_per_trial, settings.wait_for_resources),
         ]
         try:

@@ -11,6 +11,7 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from .claim import Claim
 from .storage import Storage
 
 SPARE = "last_good_state"
@@ -33,12 +34,13 @@ class SpareCallback(Callback):
     by file and never over a good one.
     """
 
-    def __init__(self, storage: Storage, name: str) -> None:
-        self.storage, self.name = storage, name
+    def __init__(self, storage: Storage, name: str, claim: Claim) -> None:
+        self.storage, self.name, self.claim = storage, name, claim
         self._next = 0.0
         self._copied: float = 0
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.claim.renew()
         if time.monotonic() >= self._next:
             start = time.monotonic()
             self._copy(trials)

@@ -1,0 +1,8 @@
+"""`make bench`: every benchmark, one after the other."""
+
+import sys
+
+from benchmarks import generation, sweep
+
+if __name__ == "__main__":
+    sys.exit(generation.main() | sweep.main([]))

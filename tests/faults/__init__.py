@@ -1,0 +1,1 @@
+"""What the tests of faults, and the soak in benchmarks/, do to a generated project."""

@@ -1,0 +1,361 @@
+"""Runs a generated project as a user does, and finds and ends every process that it starts."""
+
+import contextlib
+import ipaddress
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PACKAGE = "ray_tune_experiment"
+OTHERS = ("RAY_", "AWS_", "FAULT", "EXPERIMENT_", "TUNE_", "PYTHON", "PYTEST", "VIRTUAL_ENV")
+MARK = "FAULTS_RUN"  # a variable that every process of a run inherits
+SECONDS = 240.0  # what a run may take on a busy machine; a quiet one needs 20
+
+# Added to model.py, so that a test can slow a trial down, let it fail, and see each epoch that was
+# trained. Faults begin in the second epoch, so that no preflight meets them.
+MODEL = """
+
+import os
+import time
+
+_fit_epoch = Model.fit_epoch
+
+
+def _faulty_fit_epoch(self, data):
+    if len(data.x_train) < 200:  # the sample of a preflight
+        return _fit_epoch(self, data)
+    time.sleep(float(os.environ.get("FAULT_SLEEP", "0")))
+    fault = os.environ.get("FAULT", "")
+    if self.classifier.learning_rate_init < float(os.environ.get("FAULT_ABOVE", "0")):
+        fault = ""
+    second = hasattr(self.classifier, "coefs_")
+    if second and fault == "raise":
+        raise RuntimeError("the planted fault")
+    loss = _fit_epoch(self, data)
+    if trace := os.environ.get("FAULT_TRACE"):
+        epoch = round(self.classifier.t_ / len(data.x_train))
+        with open(trace, "a") as file:
+            file.write(f"{self.classifier.learning_rate_init!r} {epoch} {os.getpid()}\\n")
+    return float("nan") if second and fault == "nan" else loss
+
+
+Model.fit_epoch = _faulty_fit_epoch
+"""
+
+
+def install(project: Path, env: dict[str, str]) -> Path:
+    """Make an environment for a generated project with uv, in `env`. Returns its Python."""
+    given = os.environ.get("FAULTS_PYTHON")  # one that has all the project needs, to save time
+    if given:
+        return Path(given)
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    assert uv, "uv is missing"
+    environment = project / ".venv"
+    python = environment / "bin/python"
+    for command in (
+        ["venv", "--python", sys.executable, str(environment)],
+        ["pip", "install", "--python", str(python), str(project)],
+    ):
+        done = subprocess.run([uv, *command], capture_output=True, text=True, timeout=600, env=env)
+        assert done.returncode == 0, done.stderr
+    return python
+
+
+def plant(project: Path) -> None:
+    """Let the variables FAULT, FAULT_ABOVE, FAULT_SLEEP and FAULT_TRACE work in the model."""
+    model = project / "src" / PACKAGE / "model.py"
+    model.write_text(model.read_text() + MODEL)
+
+
+@dataclass
+class Run:
+    """One command of the project, with all the processes that came of it."""
+
+    process: subprocess.Popen[bytes]
+    mark: str
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait(self, seconds: float = SECONDS) -> int:
+        """Wait for the command. Returns its exit code, negative for a signal."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.end()
+            raise AssertionError(f"not done in {seconds} s, but said:\n{self.said}") from None
+
+    def until(self, happened: Callable[[], Any], seconds: float = SECONDS) -> Any:
+        """Wait until `happened` returns something, which the command must not end before."""
+        deadline = time.monotonic() + seconds
+        while not (answer := happened()):
+            assert self.process.poll() is None, f"ended before, and said:\n{self.said}"
+            if time.monotonic() > deadline:
+                self.end()
+                raise AssertionError(f"waited {seconds} s in vain:\n{self.said}")
+            time.sleep(0.02)
+        return answer
+
+    def kill(self, number: int, *, group: bool = False) -> None:
+        """Send a signal to the driver, or to its group, as a terminal does."""
+        if group:
+            os.killpg(self.pid, number)
+        else:
+            os.kill(self.pid, number)
+
+    def kill_process(self, pid: int) -> None:
+        """Kill one process of the run."""
+        assert pid in self.processes(), f"{pid} is none of {self.processes()}"
+        os.kill(pid, signal.SIGKILL)
+
+    def processes(self) -> dict[int, str]:
+        """The processes that are left of the run, with their command lines."""
+        return marked(self.mark)
+
+    def listening(self) -> set[str]:
+        """The addresses at which processes of the run wait for connections."""
+        inodes = set()
+        for pid in self.processes():
+            for link in Path(f"/proc/{pid}/fd").glob("*"):
+                with contextlib.suppress(OSError):
+                    inodes.add(link.readlink().name)
+        addresses = set()
+        for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+            for line in Path(table).read_text().splitlines()[1:]:
+                _, local, _, state, *_, inode = line.split()[:10]
+                if state == "0A" and f"socket:[{inode}]" in inodes:
+                    addresses.add(_address(local.partition(":")[0]))
+        return addresses
+
+    def gone(self, seconds: float = 150.0) -> dict[int, str]:
+        """Wait until nothing is left. Returns what is.
+
+        When its driver is killed, Ray's dashboard agent may look for it for a minute.
+        """
+        deadline = time.monotonic() + seconds
+        while (left := self.processes()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return left
+
+    def end(self) -> None:
+        """Kill what is left, by its process id."""
+        for _ in range(3):
+            for pid in self.processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.1)
+        self.process.wait(20)
+
+
+def _address(text: str) -> str:
+    """An address as /proc writes it: words of four bytes, each in the machine's order."""
+    words = [bytes.fromhex(text[i : i + 8])[::-1] for i in range(0, len(text), 8)]
+    return str(ipaddress.ip_address(b"".join(words)))
+
+
+def marked(mark: str) -> dict[int, str]:
+    """The living processes that carry a mark in their environment."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={mark}".encode() not in (folder / "environ").read_bytes().split(b"\0"):
+                continue
+            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:  # ended meanwhile
+            continue
+        if state != "Z":
+            found[int(folder.name)] = command
+    return found
+
+
+@dataclass
+class Project:
+    """A generated project, and a folder in which it is run."""
+
+    source: Path
+    python: Path
+    folder: Path  # the working folder: results are kept here
+    scratch: Path  # short, for Ray's sockets
+    env: dict[str, str] = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
+
+    def start(self, *words: object, **env: str) -> Run:
+        """Start a command of the project in a process group of its own."""
+        return self.start_program("-m", PACKAGE, *words, **env)
+
+    def start_program(self, *words: object, **env: str) -> Run:
+        """Start this project's Python."""
+        mark = uuid.uuid4().hex
+        log = self.scratch / f"{mark}.log"
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(OTHERS)}
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [str(word) for word in (self.python, *words)],
+                cwd=self.folder,
+                env={
+                    **kept,
+                    "PYTHONPATH": str(self.source / "src"),
+                    "RAY_TMPDIR": str(self.scratch),
+                    MARK: mark,
+                    **self.env,
+                    **env,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        run = Run(process, mark, log)
+        self.runs.append(run)
+        return run
+
+    def run(self, *words: object, code: int = 0, seconds: float = SECONDS, **env: str) -> str:
+        """Run a command to its end. Returns what it said."""
+        run = self.start(*words, **env)
+        assert run.wait(seconds) == code, run.said
+        return run.said
+
+    def copy_source(self) -> Path:
+        """Give this test a source tree of its own, to edit. Returns the package's folder."""
+        own = self.scratch / "source"
+        kept_out = shutil.ignore_patterns(".venv", ".git", "results", "__pycache__")
+        shutil.copytree(self.source, own, ignore=kept_out)
+        self.source = own
+        return own / "src" / PACKAGE
+
+    def experiment(self, name: str) -> "Experiment":
+        return Experiment(self.folder / "results" / name)
+
+    def close(self) -> None:
+        for run in self.runs:
+            run.end()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def trace(self) -> dict[float, list[int]]:
+        """Every epoch that any worker has trained, by learning rate, in order."""
+        trained: dict[float, list[int]] = {}
+        path = Path(self.env["FAULT_TRACE"])
+        for line in path.read_text().splitlines() if path.exists() else []:
+            rate, epoch, _ = line.split()
+            trained.setdefault(float(rate), []).append(int(epoch))
+        return trained
+
+    def workers(self) -> dict[float, int]:
+        """The process that trained a learning rate last."""
+        lines = [line.split() for line in Path(self.env["FAULT_TRACE"]).read_text().splitlines()]
+        return {float(rate): int(pid) for rate, _, pid in lines}
+
+    def commands(self, said: str) -> list[list[str]]:
+        """The commands that a run names for going on, as words after the program's name."""
+        found = [line.rpartition(f"{PACKAGE} ") for line in said.splitlines()]
+        return [shlex.split(after) for _, program, after in found if program]
+
+
+@dataclass
+class Trial:
+    """One trial, as Ray's saved state has it."""
+
+    id: str
+    status: str
+    iteration: int
+    result: dict[str, Any]
+
+    @property
+    def index(self) -> int:
+        return int(self.id.rpartition("_")[2])
+
+
+@dataclass
+class Experiment:
+    """What is on disk of an experiment."""
+
+    folder: Path
+
+    @property
+    def record(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.folder / "experiment.json").read_text())
+        return content
+
+    def trials(self) -> list[Trial]:
+        """The trials of the newest saved state, in order."""
+        state = json.loads(max(self.folder.glob("experiment_state-*.json")).read_text())
+        trials = []
+        for trial_text, run_text in state["trial_data"]:
+            trial, last = json.loads(trial_text), json.loads(run_text).get("last_result") or {}
+            iteration = last.get("training_iteration", 0)
+            trials.append(Trial(trial["trial_id"], trial["status"], iteration, last))
+        return sorted(trials, key=lambda trial: trial.index)
+
+    def trial_folder(self, index: int) -> Path:
+        (folder,) = self.folder.glob(f"trial_*_{index:05d}")
+        return folder
+
+    def results(self, index: int) -> list[dict[str, Any]]:
+        """Every result that a trial reported, in the order in which it did."""
+        return rows(self.trial_folder(index) / "result.json")
+
+    def checkpoints(self, index: int) -> dict[int, Path]:
+        """The whole checkpoints of a trial by iteration."""
+        found = {}
+        for seal in self.trial_folder(index).glob("checkpoint_*/seal.json"):
+            with contextlib.suppress(ValueError):
+                found[json.loads(seal.read_text())["result"]["training_iteration"]] = seal.parent
+        return found
+
+    def metrics(self) -> dict[int, dict[int, tuple[float, ...]]]:
+        """What was measured, by trial and iteration. A repeated iteration counts once."""
+        return {
+            trial.index: {
+                row["training_iteration"]: measured(row) for row in self.results(trial.index)
+            }
+            for trial in self.trials()
+        }
+
+    def best(self) -> tuple[int, float]:
+        """The best trial's number and accuracy, as the record has them."""
+        best = self.record["runs"][-1]["best"]
+        return int(best["trial"].rpartition("_")[2]), best["validation_accuracy"]
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a result.json; none when there is no file yet."""
+    found = []
+    with contextlib.suppress(OSError):
+        for line in path.read_text().splitlines():
+            with contextlib.suppress(ValueError):
+                found.append(json.loads(line))
+    return found
+
+
+def measured(row: dict[str, Any]) -> tuple[float, ...]:
+    return (row["training_loss"], row["validation_accuracy"], row["validation_log_loss"])
+
+
+@contextlib.contextmanager
+def using(source: Path, python: Path, folder: Path, **env: str) -> Iterator[Project]:
+    """A project to run in `folder`. Whatever happens, nothing of it goes on running."""
+    scratch = Path("/tmp") / f"rf{uuid.uuid4().hex[:8]}"
+    scratch.mkdir()
+    env = {"FAULT_TRACE": str(scratch / "trace"), **env}
+    project = Project(source, python, folder, scratch, env)
+    try:
+        yield project
+    finally:
+        project.close()

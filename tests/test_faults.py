@@ -1,0 +1,308 @@
+"""What kills a sweep, and what is left of it: real processes, real Ray, real signals.
+
+After each fault the same must hold: completed trials stay as they are and are not run again, a
+running one loses at most what came after its last checkpoint, and the resumed experiment ends with
+the trials, the metrics and the best of one that nobody disturbed.
+"""
+
+import json
+import random
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.disk import small_disk
+from tests.faults.fixtures import installed, project  # noqa: F401
+from tests.faults.kill import Watch, check_end, rate, resume_command
+from tests.faults.project import Experiment, Project, Run, using
+
+pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
+
+SAMPLES, ITERATIONS = 4, 12
+SWEEP = ("--num-samples", SAMPLES, "--max-iterations", ITERATIONS)
+# With the default seed, one trial of the four has such a learning rate: the third.
+ABOVE, CHOSEN = "0.01", 2
+
+
+@pytest.fixture(scope="module")
+def whole(
+    installed: tuple[Path, Path],  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Experiment]:
+    """The sweep that nobody disturbs."""
+    with using(*installed, tmp_path_factory.mktemp("whole")) as undisturbed:
+        said = undisturbed.run("run", "--name", "x", *SWEEP)
+        assert "warn" not in said.lower(), said
+        yield undisturbed.experiment("x")
+
+
+def started(project: Project, *flags: object, name: str = "x", **env: str) -> Run:  # noqa: F811
+    """Start the sweep and wait until a trial has trained a while."""
+    run = project.start("run", "--name", name, *SWEEP, *flags, **env)
+    experiment = project.experiment(name)
+    run.until(lambda: any(len(done) > 3 for done in project.trace().values()))
+    run.until(lambda: list(experiment.folder.glob("trial_*/checkpoint_*/seal.json")))
+    return run
+
+
+@pytest.fixture
+def interrupted(project: Project) -> Experiment:  # noqa: F811
+    """An experiment whose driver was killed while trials were running."""
+    run = started(project)
+    run.kill(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    assert not run.gone()
+    return project.experiment("x")
+
+
+def test_signals_again_and_again(project: Project, whole: Experiment) -> None:  # noqa: F811
+    """Four ends at random moments, and what is resumed is as if there had been none."""
+    seed = random.randrange(2**32)
+    print(f"random.seed({seed})")
+    moments = random.Random(seed)
+    experiment = project.experiment("x")
+    command: list[str] = ["run", "--name", "x", *map(str, SWEEP)]
+    ends = [(signal.SIGINT, True), (signal.SIGKILL, False), (signal.SIGTERM, True)]
+    for number, group in [*ends, (signal.SIGTERM, False)]:
+        watch = Watch(project, experiment)
+        run = project.start(*command)
+        trained = sum(map(len, project.trace().values()))
+        run.until(lambda n=trained: sum(map(len, project.trace().values())) > n)  # type: ignore[misc]
+        watch.check_resumed()
+        time.sleep(moments.uniform(0, 1.2))
+        start = time.monotonic()
+        run.kill(number, group=group)
+        code = run.wait()
+        print(f"{number.name}, group {group}: ended in {time.monotonic() - start:.1f} s")
+        assert not run.gone(), "is left running"
+        assert "Traceback" not in run.said, run.said
+        if number == signal.SIGKILL:
+            assert code == -signal.SIGKILL
+            command = ["run", "--resume", "--name", "x"]
+        else:
+            assert code == 128 + number, run.said
+            assert f"{number.name}: saving" in run.said
+            command = resume_command(project, run.said)
+            assert command == ["run", "--name", "x", "--resume"]
+            outcome = experiment.record["runs"][-1]["outcome"]
+            assert outcome == f"interrupted by {number.name}"
+        watch.look()
+    watch = Watch(project, experiment)
+    run = project.start(*command)
+    assert run.wait() == 0, run.said
+    assert not run.gone()
+    assert "Traceback" not in run.said, run.said
+    watch.check_resumed()
+    check_end(experiment, whole, ITERATIONS)
+    outcomes = [run["outcome"] for run in experiment.record["runs"]]
+    assert outcomes[-1] == "done"
+    assert len(outcomes) == 5
+
+
+def test_a_second_signal_ends_at_once(project: Project) -> None:  # noqa: F811
+    run = started(project, FAULT_SLEEP="3")
+    run.kill(signal.SIGINT)
+    run.until(lambda: "SIGINT: saving" in run.said)
+    start = time.monotonic()
+    run.kill(signal.SIGINT)
+    assert run.wait() == 130
+    assert time.monotonic() - start < 5
+    assert not run.gone()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_end_before_the_first_trial(
+    project: Project,  # noqa: F811
+    number: signal.Signals,
+) -> None:
+    """Ray needs seconds to start; what ends meanwhile can be started again."""
+    run = project.start("run", "--name", "x", "--num-samples", 1, "--max-iterations", 1)
+    run.until(lambda: "Starting Ray" in run.said)
+    time.sleep(1)
+    run.kill(number)
+    code = run.wait()
+    assert not run.gone()
+    if number == signal.SIGKILL:
+        assert code == -number
+        command = ["run", "--name", "x", "--resume"]
+    else:
+        assert code == 128 + number, run.said
+        command = resume_command(project, run.said)
+    said = project.run(*command)
+    assert "Best of 1 trials" in said
+
+
+def test_a_killed_worker_and_a_trial_of_nan(project: Project, whole: Experiment) -> None:  # noqa: F811
+    """MAX_FAILURES=1: the trial goes on from its checkpoint. NaN ends one trial, and no more."""
+    run = project.start(
+        *("run", "--name", "x", *SWEEP, "--max-failures", 1), FAULT="nan", FAULT_ABOVE=ABOVE
+    )
+    experiment = project.experiment("x")
+    run.until(lambda: len(project.trace().get(rate(whole, 0), [])) > 4)
+    run.until(lambda: list(experiment.folder.glob("trial_*_00000/checkpoint_*/seal.json")))
+    worker = project.workers()[rate(whole, 0)]
+    assert worker in run.processes()
+    saved = max(experiment.checkpoints(0))
+    run.kill_process(worker)
+    assert run.wait() == 0, run.said
+    assert not run.gone()
+    epochs = project.trace()[rate(whole, 0)]
+    again = next(i for i in range(1, len(epochs)) if epochs[i] <= epochs[i - 1])
+    assert epochs[again] > saved, (epochs, saved)
+    assert epochs == [*range(1, epochs[again - 1] + 1), *range(epochs[again], ITERATIONS + 1)]
+    trials = experiment.trials()
+    assert [trial.iteration for trial in trials] == [ITERATIONS, ITERATIONS, 2, ITERATIONS]
+    assert {trial.status for trial in trials} == {"TERMINATED"}
+    for index in (0, 1, 3):
+        assert experiment.metrics()[index] == whole.metrics()[index]
+
+
+def test_a_trial_that_raises_is_retried_alone(project: Project, whole: Experiment) -> None:  # noqa: F811
+    said = project.run(
+        *("run", "--name", "x", *SWEEP), code=1, FAULT="raise", FAULT_ABOVE=ABOVE, FAULT_SLEEP="0"
+    )
+    experiment = project.experiment("x")
+    failed = experiment.trials()[CHOSEN]
+    folder = experiment.trial_folder(CHOSEN)
+    assert failed.status == "ERROR"
+    assert said.count("RuntimeError: the planted fault") >= 1
+    assert 'raise RuntimeError("the planted fault")' in said  # the trial's own traceback
+    assert str(folder) in said
+    assert said.index("the planted fault") < said.index("Best of")
+    assert (folder / "stderr").is_file()
+    assert experiment.record["runs"][-1]["failed"] == [failed.id]
+    others = {i: tree(experiment.trial_folder(i)) for i in range(SAMPLES) if i != CHOSEN}
+    before = project.trace()
+
+    assert "1 failed" in project.run("run", "--name", "x", "--resume")  # finished; says how
+    command = resume_command(project, said)
+    assert command == ["run", "--name", "x", "--resume", "errored"]
+    project.run(*command)
+    check_end(experiment, whole, ITERATIONS)
+    after = project.trace()
+    assert {key for key in after if after[key] != before[key]} == {rate(whole, CHOSEN)}
+    assert others == {i: tree(experiment.trial_folder(i)) for i in others}
+
+
+def test_nothing_but_nan(project: Project) -> None:  # noqa: F811
+    said = project.run("run", "--name", "x", "--num-samples", 3, code=1, FAULT="nan")
+    assert "no best configuration" in said
+    assert "Best of" not in said
+    record = project.experiment("x").record["runs"][-1]
+    assert record["best"] is None
+    assert record["outcome"] != "done"
+    assert all(trial.iteration == 2 for trial in project.experiment("x").trials())
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_node_is_lost(project: Project, whole: Experiment) -> None:  # noqa: F811
+    """Two nodes with a cpu each, and a storage path that both see."""
+    cluster = project.start_program(Path(__file__).parent / "faults/two_nodes.py")
+    address = cluster.until(lambda: cluster.said.partition("cluster at ")[2].partition("\n")[0])
+    second = cluster.said.partition("second node ")[2].split()[0]
+    run = project.start("run", "--name", "x", *SWEEP, "--max-failures", 3, RAY_ADDRESS=address)
+    experiment = project.experiment("x")
+    run.until(lambda: sum(len(done) > 3 for done in project.trace().values()) >= 2)
+    watch = Watch(project, experiment)
+    watch.look()
+    cluster.kill_process(int(second))
+    assert run.wait() == 0, run.said
+    check_end(experiment, whole, ITERATIONS)
+    again = [epochs for epochs in project.trace().values() if len(epochs) > ITERATIONS]
+    assert len(again) == 1  # the trial of the lost node, and not from its beginning
+    assert len(again[0]) < 2 * ITERATIONS
+    assert experiment.record["runs"][-1]["host"]["cluster"]
+
+
+def test_a_full_disk(project: Project, whole: Experiment) -> None:  # noqa: F811
+    with small_disk(project.folder / "results", "30m") as disk:
+        run = started(project, "--min-free-gb", 0)
+        experiment = project.experiment("x")
+        disk.fill()
+        assert run.wait() in (1, 2), run.said
+        assert not run.gone()
+        assert "No space left" in run.said, run.said
+        whole_ones = {i: experiment.checkpoints(i) for i in range(2)}
+        assert all(whole_ones.values()), "checkpoints are lost"
+        disk.empty()
+        said = project.run(*resume_command(project, run.said))
+        assert "Best of 4 trials" in said
+        check_end(experiment, whole, ITERATIONS)
+
+
+def test_a_disk_that_turns_read_only(project: Project, whole: Experiment) -> None:  # noqa: F811
+    with small_disk(project.folder / "results", "30m") as disk:
+        run = started(project, "--min-free-gb", 0)
+        experiment = project.experiment("x")
+        disk.mount("ro")
+        before = {i: experiment.checkpoints(i) for i in range(2)}
+        assert all(before.values())
+        assert run.wait() in (1, 2), run.said
+        assert not run.gone()
+        assert "Read-only file system" in run.said, run.said
+        command = resume_command(project, run.said)
+        refused = project.run(*command, code=2)  # at once, with what is in the way
+        assert "Read-only file system" in refused
+        assert len(refused.splitlines()) == 1, refused
+        disk.mount("rw")
+        project.run(*command)
+        check_end(experiment, whole, ITERATIONS)
+
+
+def test_truncated_files(project: Project, interrupted: Experiment, whole: Experiment) -> None:  # noqa: F811
+    """Half of Ray's state, then half of a checkpoint: said, and the last good one is used."""
+    sound = interrupted.folder
+    shutil.copytree(sound, project.folder / "results/spareless")
+    for state in [*sound.glob("experiment_state-*"), *sound.glob("basic-variant-state-*")]:
+        state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
+    newest = {}
+    for index in range(2):
+        iteration, folder = max(interrupted.checkpoints(index).items())
+        model = folder / "model.skops"
+        model.write_bytes(model.read_bytes()[:1000])
+        newest[index] = iteration
+    watch = Watch(project, interrupted)
+    said = project.run("run", "--name", "x", "--resume")
+    assert "was damaged: going on from its last copy" in said
+    assert said.count("Went back to") + worker_logs(interrupted).count("Went back to") >= 2
+    assert watch.trials  # it was read from the copy
+    check_end(interrupted, whole, ITERATIONS)
+
+    spareless = Experiment(project.folder / "results/spareless")
+    shutil.rmtree(spareless.folder / "last_good_state", ignore_errors=True)
+    for state in spareless.folder.glob("experiment_state-*"):
+        state.write_bytes(b'{"trial_data": [')
+    said = project.run("run", "--name", "spareless", "--resume", code=2)
+    assert "damaged" in said
+    assert "Traceback" not in said
+
+
+def worker_logs(experiment: Experiment) -> str:
+    return "".join(
+        path.read_text() for path in experiment.folder.glob("trial_*/*") if path.name[:3] == "std"
+    )
+
+
+def test_one_run_at_a_time(project: Project) -> None:  # noqa: F811
+    run = started(project)
+    for words in (["--resume"], []):
+        said = project.run("run", "--name", "x", *words, code=2)
+        assert len(said.splitlines()) == 1
+    assert str(run.pid) in project.run("run", "--name", "x", "--resume", code=2)
+    assert "running" in project.run("list")
+    run.kill(signal.SIGKILL)
+    run.wait()
+    assert "killed" in project.run("list")
+    record = json.loads((project.folder / "results/x/experiment.json").read_text())
+    assert len(record["runs"]) == 1  # what was refused left no trace

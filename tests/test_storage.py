@@ -1,0 +1,322 @@
+"""What a project says about its experiments, and where it keeps them: folders and buckets."""
+
+import json
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import commit_all
+from tests.faults.bucket import BUCKET, bucket
+from tests.faults.fixtures import installed, project  # noqa: F401
+from tests.faults.kill import check_end, resume_command
+from tests.faults.project import PACKAGE, Experiment, Project, using
+
+pytestmark = [pytest.mark.xdist_group("storage"), pytest.mark.timeout(900)]
+
+SAMPLES, ITERATIONS = 4, 6
+SWEEP = ("--num-samples", SAMPLES, "--max-iterations", ITERATIONS)
+SMALL = ("--num-samples", 2, "--max-iterations", 4)
+KEY, SECRET = "AKIAPLANTED", "planted7secret3key"
+# Ends each trial after as many results as SWEEP does, if they are counted through a resume.
+PATIENCE = ("--plateau-results", ITERATIONS, "--plateau-std", 100, "--max-iterations", 50)
+
+
+@pytest.fixture(scope="module")
+def whole(
+    installed: tuple[Path, Path],  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Experiment]:
+    """The sweep, undisturbed, in a folder."""
+    with using(*installed, tmp_path_factory.mktemp("whole")) as undisturbed:
+        undisturbed.run("run", "--name", "x", *SWEEP)
+        yield undisturbed.experiment("x")
+
+
+def trained(project: Project) -> int:  # noqa: F811
+    return sum(map(len, project.trace().values()))
+
+
+def holding(secret: str, folder: Path) -> list[Path]:
+    """The files below a folder that hold a text."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return [path for path in files if secret.encode() in path.read_bytes()]
+
+
+def test_a_bucket(project: Project, whole: Experiment) -> None:  # noqa: F811
+    """A sweep in a bucket: ended, resumed, listed, and no trace of the key. Patience lasts."""
+    with bucket(KEY, SECRET) as s3:
+        place = ("--storage-path", f"s3://{BUCKET}/team")
+        run = project.start(
+            *("run", "--name", "x", "--num-samples", SAMPLES, *PATIENCE, *place),
+            **s3.env,
+            FAULT_SLEEP="1",
+        )
+        run.until(lambda: trained(project) >= 5)
+        time.sleep(1)
+        run.kill(signal.SIGTERM)
+        assert run.wait() == 143, run.said
+        assert not run.gone()
+        command = resume_command(project, run.said)
+        before = trained(project)
+        said = project.run(*command, **s3.env, FAULT_SLEEP="0")
+        assert "Best of 4 trials" in said
+        assert trained(project) > before
+        experiment = Experiment(s3.download(project.folder / "bucket") / "team/x")
+        check_end(experiment, whole, ITERATIONS)
+        for index in range(SAMPLES):
+            names = {path.name for path in experiment.trial_folder(index).iterdir()}
+            assert {"progress.csv", "result.json", "stdout", "stderr", "model.skops"} <= names
+        assert "x" in project.run("list", *place, **s3.env)
+        assert "interrupted by SIGTERM" in project.run("show", "x", *place, **s3.env)
+        taken = project.run("run", "--name", "x", *place, code=2, **s3.env)
+        assert "exists already" in taken
+    assert not (project.folder / "results").exists()
+    assert not holding(SECRET, project.folder)
+    assert not holding(SECRET, project.scratch)
+
+
+def test_a_key_in_the_storage_path(project: Project) -> None:  # noqa: F811
+    """It works, and is written and printed nowhere; nor is a bucket that isn't there."""
+    with bucket(KEY, SECRET) as s3:
+        where = f"s3://{KEY}:{SECRET}@{BUCKET}/x?scheme=http&endpoint_override={s3.host}"
+        env = {name: s3.env[name] for name in ("AWS_EC2_METADATA_DISABLED", "AWS_REGION")}
+        said = project.run("run", "--name", "x", *SMALL, f"--storage-path={where}", **env)
+        assert "Best of 2 trials" in said
+        said = project.run("list", "--storage-path", where, **env)
+        assert "x " in said
+        assert holding("validation_accuracy", s3.download(project.folder / "bucket"))
+        absent = where.replace(f"@{BUCKET}", "@absent")
+        said = project.run("run", "--storage-path", absent, code=2, **env)
+        assert "absent" in said
+    assert not holding(SECRET, project.folder)
+    assert not holding(SECRET, project.scratch)
+
+
+@pytest.mark.parametrize("fault", ["denied", "closed"])
+def test_a_bucket_that_is_lost_for_a_while(
+    project: Project,  # noqa: F811
+    whole: Experiment,
+    fault: str,
+) -> None:
+    with bucket(KEY, SECRET) as s3:
+        place = ("--storage-path", f"s3://{BUCKET}/team")
+        run = project.start("run", "--name", "x", *SWEEP, *place, **s3.env, FAULT_SLEEP="2")
+        run.until(lambda: any("/seal.json" in name for name in s3.objects()))
+        s3.gate.set(fault)
+        before = {name: text for name, text in s3.objects().items() if "/checkpoint_" in name}
+        assert run.wait(400) in (1, 2), run.said
+        assert not run.gone()
+        assert f"s3://{BUCKET}/team" in run.said, run.said
+        after = s3.objects()
+        assert {name: after.get(name) for name in before} == before
+        start = time.monotonic()
+        refused = project.run("run", "--name", "x", "--resume", *place, code=2, **s3.env)
+        assert time.monotonic() - start < 60
+        assert len(refused.splitlines()) == 1, refused
+        s3.gate.set("open")
+        command = resume_command(project, run.said)
+        project.run(*command, **s3.env, FAULT_SLEEP="0")
+        experiment = Experiment(s3.download(project.folder / "bucket") / "team/x")
+        check_end(experiment, whole, ITERATIONS)
+
+
+def test_names_and_what_changed(project: Project) -> None:  # noqa: F811
+    """A shared folder as a URI, a data file of one's own, and every refusal of a name."""
+    shared = project.folder / "shared"
+    table = project.folder / "rows.csv"
+    numbers = "".join(f"{i % 7},{i % 3},{i % 2}\n" for i in range(400))
+    table.write_text("a,b,label\n" + numbers)
+    place = ("--storage-path", f"file://{shared}")
+    data = ("--data-path", table, "--target", "label")
+    project.run("run", "--name", "morning", *SMALL, *place, *data)
+    experiment = Experiment(shared / "morning")
+    assert [trial.status for trial in experiment.trials()] == ["TERMINATED"] * 2
+    before = trained(project)
+
+    (taken,) = project.run("run", "--name", "morning", *place, code=2).splitlines()
+    assert "'morning'" in taken
+    assert "exists already" in taken
+    (absent,) = project.run("run", "--resume", "--name", "mornign", *place, code=2).splitlines()
+    assert "no such experiment" in absent
+    assert "nearest is 'morning'" in absent
+    finished = project.run("run", "--resume", "--name", "morning", *place)
+    assert "finished" in finished
+    assert f"{PACKAGE} extend morning" in finished
+    more = project.run("run", "--resume", "--name", "morning", "--num-samples", 5, *place, code=2)
+    assert "NUM_SAMPLES" in more
+    assert "extend" in more
+
+    package = project.copy_source()
+    space = package / "search_space.py"
+    space.write_text(space.read_text().replace("1e-6, 1e-1", "1e-6, 1e-2"))
+    table.write_text("a,b,label\n" + numbers[:-6])
+    changes = ("--metric", "validation_log_loss", "--mode", "min")
+    said = project.run("run", "--resume", "--name", "morning", *changes, *place, code=2)
+    findings = said.splitlines()
+    assert all(line.startswith("error: ") for line in findings)
+    for words in (
+        ("search space: l2", "0.1", "0.01"),
+        ("data: ", str(table)),
+        ("METRIC", "validation_accuracy", "validation_log_loss"),
+        ("MODE", "'max'", "'min'"),
+    ):
+        assert any(all(word in line for word in words) for line in findings), (words, said)
+    assert trained(project) == before
+    assert len(experiment.record["runs"]) == 1
+
+
+def test_extend(project: Project, whole: Experiment) -> None:  # noqa: F811
+    """More iterations and more samples, of the same trials or of a copy: as one longer run."""
+    project.env["FAULT_SLEEP"] = "0"
+    project.run("run", "--name", "x", *SMALL)
+    first = project.experiment("x")
+    ids = [trial.id for trial in first.trials()]
+    untouched = snapshot(first.folder)
+
+    said = project.run("extend", "x", *SWEEP, "--into", "copy")
+    assert "Best of 4 trials" in said
+    copy = project.experiment("copy")
+    assert copy.record["parent"] == "x"
+    check_end(copy, whole, ITERATIONS)
+    assert snapshot(first.folder) == untouched
+    assert "copy of x" in project.run("show", "copy")
+    assert not (copy.folder / "run.lock").exists()
+    epochs = project.trace().values()
+    assert all(len(done) == ITERATIONS for done in epochs), epochs  # from the checkpoints
+
+    project.run("extend", "x", "--max-iterations", ITERATIONS)
+    assert [trial.iteration for trial in first.trials()] == [ITERATIONS] * 2
+    said = project.run("extend", "x", "--num-samples", SAMPLES)
+    check_end(first, whole, ITERATIONS)
+    assert [trial.id for trial in first.trials()][:2] == ids
+    (no_limit,) = project.run("extend", "x", code=2).splitlines()
+    assert "--num-samples" in no_limit
+    fewer = project.run("extend", "x", "--num-samples", 1, code=2)
+    assert "can only grow" in fewer
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_provenance(project: Project) -> None:  # noqa: F811
+    """experiment.json says what was run, `show` says how to do it again, and it is the same."""
+    project.copy_source()
+    shutil.copytree(project.source, project.folder, dirs_exist_ok=True)
+    commit_all(project.folder)
+    readme = project.folder / "README.md"
+    readme.write_text(readme.read_text() + "\nA note that is not committed\n")
+    (project.folder / ".env").write_text(f"EXPERIMENT_NUM_SAMPLES=3\nHIDDEN_TOKEN={SECRET}\n")
+    experiment = project.experiment("x")
+    env = {"EXPERIMENT_MAX_ITERATIONS": "5", "SOME_API_TOKEN": SECRET}
+    run = project.start("run", "--name", "x", "--seed", 7, "--stop", '{"time_total_s": 99}', **env)
+    run.until(lambda: (experiment.folder / "experiment.json").exists())
+    assert trained(project) == 0
+    early = experiment.record
+    assert early["runs"][0]["outcome"] == "running"
+    run.until(lambda: trained(project) >= 1)
+    assert run.listening() <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert run.wait() == 0, run.said
+    assert not run.gone()
+
+    record = experiment.record
+    (only,) = record["runs"]
+    assert {**early["runs"][0], "end": 0, "outcome": 0}.items() <= {
+        **only,
+        "end": 0,
+        "outcome": 0,
+    }.items()
+    origins = {name: entry["origin"] for name, entry in record["settings"].items()}
+    expected = {"seed": "flag", "max_iterations": "environment", "num_samples": ".env"}
+    assert {**origins, **expected} == origins
+    assert origins["metric"] == "default"
+    assert record["settings"]["seed"]["value"] == 7
+    assert record["settings"]["stop"]["value"] == {"time_total_s": 99}
+    assert set(record["search_space"]) == {"hidden_units", "learning_rate", "l2", "batch_size"}
+    assert only["outcome"] == "done"
+    assert only["start"] < only["end"] or only["start"] == only["end"]
+    assert only["packages"]["ray"]
+    assert only["packages"]["scikit-learn"]
+    assert only["python"].count(".") == 2
+    assert only["host"]["name"]
+    assert only["resources"]["CPU"] >= 1
+    assert only["git"]["dirty"]
+    assert len(only["git"]["commit"]) == 40
+    assert "A note that is not committed" in (experiment.folder / only["git"]["diff"]).read_text()
+
+    assert "x" in project.run("list")
+    shown = project.run("show", "x")
+    assert only["git"]["commit"][:12] in shown
+    (again,) = [words for words in project.commands(shown) if "…" in words]
+    again[again.index("…")] = "again"
+    (project.folder / ".env").unlink()
+    project.run(*again, FAULT_SLEEP="0")
+    assert project.experiment("again").metrics() == experiment.metrics()
+    configurations = [trial.result["config"] for trial in experiment.trials()]
+    assert [t.result["config"] for t in project.experiment("again").trials()] == configurations
+
+    (absent,) = project.run("show", "y", code=2).splitlines()
+    assert "no such experiment" in absent
+    assert not holding(SECRET, project.folder / "results")
+    assert not holding(SECRET, project.scratch)
+
+
+def test_resources_that_no_node_has(project: Project) -> None:  # noqa: F811
+    wanted = ("--num-samples", 1, "--resources-per-trial", json.dumps({"cpu": 1, "gpu": 1}))
+    run = project.start("run", "--name", "x", *wanted)
+    assert run.wait() == 2, run.said
+    assert not run.gone()
+    last = run.said.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "GPU" in last
+    assert "WAIT_FOR_RESOURCES" in last
+    assert "Traceback" not in run.said
+    assert not (project.folder / "results/x").exists()
+
+    run = project.start("run", "--name", "x", *wanted, EXPERIMENT_WAIT_FOR_RESOURCES="true")
+    experiment = project.experiment("x")
+    run.until(lambda: list(experiment.folder.glob("experiment_state-*.json")))
+    run.kill(signal.SIGINT)
+    assert run.wait() == 130, run.said
+    assert not run.gone()
+    assert experiment.trials()[0].status != "ERROR"
+
+
+def test_preflight_finds_everything_at_once(project: Project) -> None:  # noqa: F811
+    package = project.copy_source()
+    space = package / "search_space.py"
+    space.write_text(space.read_text().replace("[16, 32, 64, 128]", "[16, 0]"))
+    taken = project.folder / "results/x"
+    taken.mkdir(parents=True)
+    (taken / "notes.txt").write_text("somebody's\n")
+    env = {"EXPERIMENT_MIN_FREE_GB": "1000000", "EXPERIMENT_NAME": "x"}
+    for command in ("check", "run"):
+        run = project.start(command, **env)
+        assert run.wait() == 2
+        findings = run.said.splitlines()
+        assert all(line.startswith("error: ") for line in findings), run.said
+        for word in ("MIN_FREE_GB=1e+06", "'x': exists already", "hidden_units=0"):
+            assert sum(word in line for line in findings) == 1, (word, run.said)
+        assert len(findings) == 3
+    data = ("--data-path", project.folder / "none.csv", "--target", "label")
+    (unreadable,) = project.run("check", *data, code=2).splitlines()
+    assert "DATA_PATH" in unreadable
+    file = project.folder / "file"
+    file.write_text("")
+    for path, reason in ((file / "below", "Not a directory"), ("nfs://host/x", "nfs")):
+        said = project.run("check", "--storage-path", path, "--check-search-space", "false", code=2)
+        (finding,) = said.splitlines()
+        assert "STORAGE_PATH" in finding
+        assert reason in finding
+    assert not trained(project)
+    left = sorted(path.name for path in project.folder.rglob("*"))
+    assert left == ["file", "notes.txt", "results", "x"]
+    assert "No experiment in" in project.run("list")

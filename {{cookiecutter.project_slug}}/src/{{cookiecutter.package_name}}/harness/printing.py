@@ -1,0 +1,104 @@
+"""What a run prints: one line when a trial ends, one now and then, and the outcome."""
+
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+from ray.tune import ProgressReporter
+from ray.tune.analysis import ExperimentAnalysis
+from ray.tune.experiment import Trial
+
+from ..settings import Settings
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+class ProgressLines(ProgressReporter):
+    """Lines that stay readable in a terminal, in a CI log and in a file."""
+
+    def __init__(self) -> None:
+        self._ended: set[str] = set()
+        self._last_line = self._start = time.monotonic()
+
+    def setup(
+        self,
+        start_time: float | None = None,
+        total_samples: int | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        **_: Any,
+    ) -> None:
+        self._total, self._metric, self._mode = total_samples, metric or "", mode
+
+    def should_report(self, trials: list[Trial], done: bool = False) -> bool:
+        ended = sum(trial.is_finished() for trial in trials)
+        waited = time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES
+        return done or waited or ended > len(self._ended)
+
+    def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
+        self._last_line = time.monotonic()
+        new = [t for t in trials if t.is_finished() and t.trial_id not in self._ended]
+        for trial in new:
+            self._ended.add(trial.trial_id)
+            print(f"{self._position(trials)} {self._outcome(trial)}", flush=True)
+        if not new and not done:
+            running = sum(trial.status == Trial.RUNNING for trial in trials)
+            print(f"{self._position(trials)} {running} trials running", flush=True)
+
+    def _position(self, trials: list[Trial]) -> str:
+        total = max(self._total or 0, len(trials))
+        return f"{time.monotonic() - self._start:6.0f} s  {len(self._ended)}/{total}"
+
+    def _outcome(self, trial: Trial) -> str:
+        if trial.status == Trial.ERROR:
+            return f"trial {trial.trial_id} failed"
+        result = trial.last_result or {}
+        tuned = " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+                         for key, value in trial.evaluated_params.items())  # fmt: skip
+        return (
+            f"trial {trial.trial_id}  {self._metric} {result.get(self._metric, float('nan')):.4f}"
+            f" after {result.get('training_iteration', 0)} iterations  {tuned}"
+        )
+
+
+def best_trial(analysis: ExperimentAnalysis, settings: Settings) -> Trial | None:
+    """The trial with the best finite METRIC in any iteration; None when no trial has one."""
+    return analysis.get_best_trial(settings.metric, settings.mode, scope="all")
+
+
+def failed_trials(analysis: ExperimentAnalysis) -> list[Trial]:
+    return [trial for trial in analysis.trials if trial.status == Trial.ERROR]
+
+
+def print_failures(analysis: ExperimentAnalysis) -> None:
+    """Each failed trial's log, and its own traceback: Ray names only the trial."""
+    for trial in failed_trials(analysis):
+        print(f"\nTrial {trial.trial_id} failed; its log is in {trial.path}")
+        print(str(trial.get_error() or "no cause known").rstrip())
+
+
+def print_best(analysis: ExperimentAnalysis, settings: Settings) -> dict[str, Any] | None:
+    """Print the best configuration and its metric. Returns them, None without a finite metric."""
+    best = best_trial(analysis, settings)
+    if best is None:
+        print(f"\nNo trial reported a finite {settings.metric}: there is no best configuration.")
+        return None
+    value = best.metric_analysis[settings.metric][settings.mode]
+    print(f"\nBest of {len(analysis.trials)} trials: {settings.metric} {value:.4f}")
+    for name, chosen in best.evaluated_params.items():
+        print(f"  {name} = {chosen:.4g}" if isinstance(chosen, float) else f"  {name} = {chosen}")
+    print(f"  in {best.path}")
+    return {
+        "trial": best.trial_id,
+        settings.metric: value,
+        "config": {k: v for k, v in best.config.items() if isinstance(v, str | int | float | bool)},
+    }
+
+
+def again(prog: str, command: str, settings: Settings, *flags: str) -> str:
+    """A command about this experiment, as one types it."""
+    default = str(Path(Settings.model_fields["storage_path"].get_default()).resolve())
+    place = [] if settings.storage_path == default else ["--storage-path", settings.storage_path]
+    name = [str(settings.name)] if command != "run" else ["--name", str(settings.name)]
+    return shlex.join([prog, command, *name, *flags, *place])
