@@ -49,7 +49,9 @@ ray.init()
 class Trainable(tune.Trainable):
     def step(self):
         return {"score": 1}
-tune.run(Trainable, num_samples=1, stop={"training_iteration": 1}, storage_path=sys.argv[1], verbose=0)
+tune.run(
+    Trainable, num_samples=1, stop={"training_iteration": 1}, storage_path=sys.argv[1], verbose=0
+)
 """
 
 

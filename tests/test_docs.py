@@ -6,7 +6,8 @@ printed, numbers and ids aside, `…` standing for anything. A ```python block i
 Comments of Markdown, which a reader does not see, say what a command can't:
 `<!-- in: the checkout -->`, `<!-- in: an empty folder -->` or `<!-- in: the project -->` before a block that starts
 elsewhere; `<!-- it prints -->` before a ```text block that shows what the last command printed;
-`<!-- meanwhile: a new version -->` for what someone else does.
+`<!-- meanwhile: a new version -->` for what someone else does; `<!-- this is now: the project -->` for the project
+that later blocks and pages are about.
 """
 
 import ast
@@ -43,9 +44,10 @@ SECONDS = 200  # for one command
 QUESTIONS = [r"🎤|\)(?:\x1b\[0m)?: ", pexpect.EOF, pexpect.TIMEOUT]
 MOTO = "moto[server]>=5.1"
 
-# `make test` would start these very tests; tests/test_generated_project.py runs a project's own.
-BOUNDS = {"make test": "ARGS=--collect-only"}
-SMALL = {"EXPERIMENT_NUM_SAMPLES": "2", "EXPERIMENT_MAX_ITERATIONS": "2"}
+# What ARGS is for a command. `make test` would start these very tests, and those of a project
+# are run by tests/test_generated_project.py: here it is enough that pytest is started.
+BOUNDS = {"make test": "--version", "make unit": "--version"}
+SMALL = {"EXPERIMENT_NUM_SAMPLES": "1", "EXPERIMENT_MAX_ITERATIONS": "2"}
 
 
 # ------------------------------------------------------------ reading a page
@@ -55,7 +57,7 @@ SMALL = {"EXPERIMENT_NUM_SAMPLES": "2", "EXPERIMENT_MAX_ITERATIONS": "2"}
 class Step:
     """A command, a script, or what a comment asks for."""
 
-    kind: str  # command, script, in, meanwhile, prints
+    kind: str  # command, script, prints, in, meanwhile, this is now
     text: str
     line: int
     shown: list[str] = field(default_factory=list)
@@ -66,7 +68,7 @@ def read(page: str) -> list[Step]:
     steps: list[Step] = []
     lines = iter(enumerate(page.splitlines(), start=1))
     for number, line in lines:
-        if comment := re.fullmatch(r"\s*<!-- (?:(in|meanwhile): (.+)|it (prints)) -->", line):
+        if comment := re.fullmatch(r"\s*<!-- (?:(in|meanwhile|this is now): (.+)|it (prints)) -->", line):
             steps.append(Step(comment[1] or comment[3], comment[2] or "", number))
         if fence := re.fullmatch(r"\s*```(.*)", line):
             block: list[tuple[int, str]] = []
@@ -133,6 +135,12 @@ class Session:
     state: Path
     code: int = 0
     printed: str = ""
+
+    @property
+    def now_in(self) -> Path:
+        """The folder that the last command left the shell in."""
+        (place,) = shlex.split(self.state.read_text().splitlines()[-1])[1:]
+        return Path(place)
 
     def run(self, command: str) -> None:
         """Run a command in a terminal, with Enter as the answer to every question."""
@@ -221,6 +229,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shutil.copytree(ROOT, folder, symlinks=True, ignore=ignored)
 
 
+@pytest.fixture(scope="module")
+def made() -> dict[str, Path]:
+    """Return what a page made for the other pages."""
+    return {}
+
+
 @dataclass
 class Project:
     """An installed project with a file of rows, a bucket and a cluster."""
@@ -233,10 +247,12 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(
-    template: Path, shell: Env, tmp_path_factory: pytest.TempPathFactory
+    template: Path, made: dict[str, Path], shell: Env, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Project]:
-    folder = with_cookiecutter(template, tmp_path_factory.mktemp("project"), {}).project
-    run("make", "install", cwd=folder, env=shell)
+    folder = made.get("the project")
+    if folder is None:  # the README's test was left out
+        folder = with_cookiecutter(template, tmp_path_factory.mktemp("project"), {}).project
+        run("make", "install", cwd=folder, env=shell)
     rows = "\n".join(f"{n},{'red' if n % 3 else 'blue'},{'ab'[n > 40]}" for n in range(80))
     (folder / "rows.csv").write_text(f"size,colour,label\n{rows}\n")
     log = tmp_path_factory.mktemp("servers")
@@ -376,17 +392,19 @@ def follow(page: str, places: Places, place: str = "") -> None:
             publish(places.published)
             continue
         assert session, f"{where}\nneeds a comment that says where it runs"
+        if step.kind == "this is now":
+            places.request.getfixturevalue("made")[step.text] = session.now_in
+            continue
         if step.kind == "script":
             script = session.state.with_suffix(".py")
             script.write_text(step.text)
-            step.text = f"python {shlex.quote(str(script))}"
+            step.text = f".venv/bin/python {shlex.quote(str(script))}"
         if step.kind != "prints":
             command = plain(step.text)
             once = place == "the project" and re.match(r"make \w+$|ray-tune-experiment run ", command)
             if once and command in places.project.done:
                 continue  # another page has it too
-            name, _, value = BOUNDS.get(command, "ARGS=").partition("=")
-            session.env = {**session.env, name: value}
+            session.env = {**session.env, "ARGS": BOUNDS.get(command, "")}
             start = time.monotonic()
             session.run(places.fill_in(command))
             print(f"{time.monotonic() - start:6.1f} s  {command}")

@@ -42,7 +42,7 @@ def whole(
 
 def started(project: Project, *flags: object, name: str = "x", **env: str) -> Run:  # noqa: F811
     """Start the sweep and wait until a trial has trained a while."""
-    run = project.start("run", "--name", name, *SWEEP, *flags, **env)
+    run = project.start("run", "--name", name, *SWEEP, *flags, env=env)
     experiment = project.experiment(name)
     run.until(lambda: any(len(done) > 3 for done in project.trace().values()))
     run.until(lambda: list(experiment.folder.glob("trial_*/checkpoint_*/seal.json")))

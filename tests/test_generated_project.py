@@ -1,6 +1,6 @@
 """A generated project as its user meets it: from outside, with make and Python 3 alone.
 
-It is installed once. The tests share it and follow each other: `make test` runs a file in one worker.
+It is installed once; the tests share it and follow each other, so the file stays in one worker.
 """
 
 import os

@@ -52,7 +52,7 @@ def test_a_bucket(project: Project, whole: Experiment) -> None:  # noqa: F811
         place = ("--storage-path", f"s3://{BUCKET}/team")
         run = project.start(
             *("run", "--name", "x", "--num-samples", SAMPLES, *PATIENCE, *place),
-            **s3.env,
+            env=s3.env,
             FAULT_SLEEP="1",
         )
         run.until(lambda: trained(project) >= 5)
@@ -62,7 +62,7 @@ def test_a_bucket(project: Project, whole: Experiment) -> None:  # noqa: F811
         assert not run.gone()
         command = resume_command(project, run.said)
         before = trained(project)
-        said = project.run(*command, **s3.env, FAULT_SLEEP="0")
+        said = project.run(*command, env=s3.env, FAULT_SLEEP="0")
         assert "Best of 4 trials" in said
         assert trained(project) > before
         experiment = Experiment(s3.download(project.folder / "bucket") / "team/x")
@@ -70,9 +70,9 @@ def test_a_bucket(project: Project, whole: Experiment) -> None:  # noqa: F811
         for index in range(SAMPLES):
             names = {path.name for path in experiment.trial_folder(index).iterdir()}
             assert {"progress.csv", "result.json", "stdout", "stderr", "model.skops"} <= names
-        assert "x" in project.run("list", *place, **s3.env)
-        assert "interrupted by SIGTERM" in project.run("show", "x", *place, **s3.env)
-        taken = project.run("run", "--name", "x", *place, code=2, **s3.env)
+        assert "x" in project.run("list", *place, env=s3.env)
+        assert "interrupted by SIGTERM" in project.run("show", "x", *place, env=s3.env)
+        taken = project.run("run", "--name", "x", *place, code=2, env=s3.env)
         assert "exists already" in taken
     assert not (project.folder / "results").exists()
     assert not holding(SECRET, project.folder)
@@ -84,13 +84,13 @@ def test_a_key_in_the_storage_path(project: Project) -> None:  # noqa: F811
     with bucket(KEY, SECRET) as s3:
         where = f"s3://{KEY}:{SECRET}@{BUCKET}/x?scheme=http&endpoint_override={s3.host}"
         env = {name: s3.env[name] for name in ("AWS_EC2_METADATA_DISABLED", "AWS_REGION")}
-        said = project.run("run", "--name", "x", *SMALL, f"--storage-path={where}", **env)
+        said = project.run("run", "--name", "x", *SMALL, f"--storage-path={where}", env=env)
         assert "Best of 2 trials" in said
-        said = project.run("list", "--storage-path", where, **env)
+        said = project.run("list", "--storage-path", where, env=env)
         assert "x " in said
         assert holding("validation_accuracy", s3.download(project.folder / "bucket"))
         absent = where.replace(f"@{BUCKET}", "@absent")
-        said = project.run("run", "--storage-path", absent, code=2, **env)
+        said = project.run("run", "--storage-path", absent, code=2, env=env)
         assert "absent" in said
     assert not holding(SECRET, project.folder)
     assert not holding(SECRET, project.scratch)
@@ -104,7 +104,7 @@ def test_a_bucket_that_is_lost_for_a_while(
 ) -> None:
     with bucket(KEY, SECRET) as s3:
         place = ("--storage-path", f"s3://{BUCKET}/team")
-        run = project.start("run", "--name", "x", *SWEEP, *place, **s3.env, FAULT_SLEEP="2")
+        run = project.start("run", "--name", "x", *SWEEP, *place, env=s3.env, FAULT_SLEEP="2")
         run.until(lambda: any("/seal.json" in name for name in s3.objects()))
         s3.gate.set(fault)
         before = {name: text for name, text in s3.objects().items() if "/checkpoint_" in name}
@@ -114,12 +114,12 @@ def test_a_bucket_that_is_lost_for_a_while(
         after = s3.objects()
         assert {name: after.get(name) for name in before} == before
         start = time.monotonic()
-        refused = project.run("run", "--name", "x", "--resume", *place, code=2, **s3.env)
+        refused = project.run("run", "--name", "x", "--resume", *place, code=2, env=s3.env)
         assert time.monotonic() - start < 60
         assert len(refused.splitlines()) == 1, refused
         s3.gate.set("open")
         command = resume_command(project, run.said)
-        project.run(*command, **s3.env, FAULT_SLEEP="0")
+        project.run(*command, env=s3.env, FAULT_SLEEP="0")
         experiment = Experiment(s3.download(project.folder / "bucket") / "team/x")
         check_end(experiment, whole, ITERATIONS)
 
@@ -217,7 +217,9 @@ def test_provenance(project: Project) -> None:  # noqa: F811
     (project.folder / ".env").write_text(f"EXPERIMENT_NUM_SAMPLES=3\nHIDDEN_TOKEN={SECRET}\n")
     experiment = project.experiment("x")
     env = {"EXPERIMENT_MAX_ITERATIONS": "5", "SOME_API_TOKEN": SECRET}
-    run = project.start("run", "--name", "x", "--seed", 7, "--stop", '{"time_total_s": 99}', **env)
+    run = project.start(
+        "run", "--name", "x", "--seed", 7, "--stop", '{"time_total_s": 99}', env=env
+    )
     run.until(lambda: (experiment.folder / "experiment.json").exists())
     assert trained(project) == 0
     early = experiment.record
@@ -293,13 +295,13 @@ def test_resources_that_no_node_has(project: Project) -> None:  # noqa: F811
 def test_preflight_finds_everything_at_once(project: Project) -> None:  # noqa: F811
     package = project.copy_source()
     space = package / "search_space.py"
-    space.write_text(space.read_text().replace("[16, 32, 64, 128]", "[16, 0]"))
+    space.write_text(space.read_text().replace("[16, 32, 64, 128]", "[0, 16]"))
     taken = project.folder / "results/x"
     taken.mkdir(parents=True)
     (taken / "notes.txt").write_text("somebody's\n")
     env = {"EXPERIMENT_MIN_FREE_GB": "1000000", "EXPERIMENT_NAME": "x"}
     for command in ("check", "run"):
-        run = project.start(command, **env)
+        run = project.start(command, env=env)
         assert run.wait() == 2
         findings = run.said.splitlines()
         assert all(line.startswith("error: ") for line in findings), run.said

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,9 +196,9 @@ class Project:
     env: dict[str, str] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
 
-    def start(self, *words: object, **env: str) -> Run:
+    def start(self, *words: object, env: Mapping[str, str] | None = None, **more_env: str) -> Run:
         """Start a command of the project in a process group of its own."""
-        return self.start_program("-m", PACKAGE, *words, **env)
+        return self.start_program("-m", PACKAGE, *words, **{**(env or {}), **more_env})
 
     def start_program(self, *words: object, **env: str) -> Run:
         """Start this project's Python."""
@@ -226,10 +226,16 @@ class Project:
         self.runs.append(run)
         return run
 
-    def run(self, *words: object, code: int = 0, seconds: float = SECONDS, **env: str) -> str:
+    def run(
+        self,
+        *words: object,
+        code: int = 0,
+        env: Mapping[str, str] | None = None,
+        **more_env: str,
+    ) -> str:
         """Run a command to its end. Returns what it said."""
-        run = self.start(*words, **env)
-        assert run.wait(seconds) == code, run.said
+        run = self.start(*words, env=env, **more_env)
+        assert run.wait() == code, run.said
         return run.said
 
     def copy_source(self) -> Path:

@@ -2,7 +2,7 @@
 
 import signal
 
-from ray.cluster_utils import Cluster
+from ray.cluster_utils import Cluster  # type: ignore[import-not-found, unused-ignore]
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
 second = cluster.add_node(num_cpus=1)

@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from ray.tune.search import BasicVariantGenerator
-from ray.tune.stopper import NoopStopper, Stopper, TimeoutStopper
+from ray.tune.stopper import MaximumIterationStopper, NoopStopper, Stopper, TimeoutStopper
 
 _current: "RememberingStopper | None" = None
 
@@ -34,6 +34,9 @@ class RememberingStopper(Stopper):
         if iteration <= self.seen.get(trial_id, 0):
             return iteration >= self.ended.get(trial_id, math.inf)
         self.seen[trial_id] = iteration
+        for stopper in self.stoppers:  # it counts calls; a restored trial may have gone past some
+            if isinstance(stopper, MaximumIterationStopper):
+                stopper._iter[trial_id] = iteration - 1
         if any(stopper(trial_id, result) for stopper in self.stoppers):
             self.ended[trial_id] = iteration
             return True

@@ -1,6 +1,8 @@
 """What is checked before anything starts: all findings at once, one line each."""
 
 import importlib.util
+import os
+import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +52,8 @@ def check(configuration: Configuration, *, name_only: bool = False) -> Preflight
         _check_name(configuration, result, must_exist=name_only or settings.resume != "false")
     if name_only:
         return result
+    if os.name == "posix" and shutil.which("bash") is None:
+        result.findings.append("PATH: Ray needs bash to start a worker, and there is none")
     for logger in settings.loggers:
         if logger in EXTRAS and importlib.util.find_spec(EXTRAS[logger]) is None:
             result.findings.append(

@@ -10,6 +10,7 @@ from ray.tune.analysis import ExperimentAnalysis
 from ray.tune.experiment import Trial
 
 from ..settings import Settings
+from .storage import without_password
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -74,7 +75,7 @@ def failed_trials(analysis: ExperimentAnalysis) -> list[Trial]:
 def print_failures(analysis: ExperimentAnalysis) -> None:
     """Each failed trial's log, and its own traceback: Ray names only the trial."""
     for trial in failed_trials(analysis):
-        print(f"\nTrial {trial.trial_id} failed; its log is in {trial.path}")
+        print(f"\nTrial {trial.trial_id} failed; its log is in {without_password(str(trial.path))}")
         print(str(trial.get_error() or "no cause known").rstrip())
 
 
@@ -88,7 +89,7 @@ def print_best(analysis: ExperimentAnalysis, settings: Settings) -> dict[str, An
     print(f"\nBest of {len(analysis.trials)} trials: {settings.metric} {value:.4f}")
     for name, chosen in best.evaluated_params.items():
         print(f"  {name} = {chosen:.4g}" if isinstance(chosen, float) else f"  {name} = {chosen}")
-    print(f"  in {best.path}")
+    print(f"  in {without_password(str(best.path))}")
     return {
         "trial": best.trial_id,
         settings.metric: value,
@@ -99,6 +100,7 @@ def print_best(analysis: ExperimentAnalysis, settings: Settings) -> dict[str, An
 def again(prog: str, command: str, settings: Settings, *flags: str) -> str:
     """A command about this experiment, as one types it."""
     default = str(Path(Settings.model_fields["storage_path"].get_default()).resolve())
-    place = [] if settings.storage_path == default else ["--storage-path", settings.storage_path]
+    path = without_password(settings.storage_path)
+    place = [] if path == default else ["--storage-path", path]
     name = [str(settings.name)] if command != "run" else ["--name", str(settings.name)]
     return shlex.join([prog, command, *name, *flags, *place])

@@ -121,6 +121,9 @@ class Record:
             for field, value in configuration.settings.model_dump(mode="json").items()
         }
         self.content["settings"]["storage_path"]["value"] = without_password(self.storage.path)
+        for earlier in self.content["runs"]:
+            if earlier["outcome"] == "running":
+                earlier["outcome"] = "killed"
         self.content["runs"].append(
             {
                 "start": _now(),

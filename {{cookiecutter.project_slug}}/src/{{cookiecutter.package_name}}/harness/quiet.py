@@ -1,7 +1,10 @@
 """Ray without its noise, and with its state saved more often. printing.py says what runs."""
 
+import json
 import logging
 import os
+import shlex
+import sys
 
 
 def quiet_ray(verbose: int, local_storage: bool = True) -> None:
@@ -21,6 +24,11 @@ def quiet_ray(verbose: int, local_storage: bool = True) -> None:
         "RAY_LOG_TO_DRIVER": "1" if verbose >= 3 else "0",
         "RAY_LOGGER_LEVEL": "info" if verbose >= 3 else "warning",
     }
+    python = shlex.quote(sys.executable)
+    if python != sys.executable:
+        # In a folder with a space Ray starts no worker, and waits for ever: it quotes the arguments
+        # of Python, but not Python.
+        calm["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps({"runtime_env": {"py_executable": python}})
     for name, value in calm.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray.tune.tune").addFilter(_said_by_us)

@@ -17,7 +17,7 @@ from .preflight import Preflight, ResourceCallback, check, check_content
 from .printing import again, failed_trials, print_best, print_failures
 from .provenance import STOPPING, Record
 from .signals import Interrupted, SignalCallback
-from .storage import Storage
+from .storage import Storage, without_password
 
 DONE, TRIAL_FAILED = 0, 1
 RESUME, SKIP = ResumeConfig.ResumeType.RESUME, ResumeConfig.ResumeType.SKIP
@@ -71,9 +71,9 @@ def _resume_config(settings: Settings, record: Record) -> ResumeConfig | None:
 
 def _copied(settings: Settings, record: Record) -> Record:
     """The copy that `extend --into` goes on with; it names its parent."""
-    if settings.into is None:
-        return record
+    assert settings.into is not None
     record.storage.copy_experiment(record.name, settings.into)
+    record.storage.delete(settings.into, claim.FILE)
     content = {**record.content, "name": settings.into, "parent": record.name}
     settings.name, settings.into = settings.into, None
     copied = Record(record.storage, str(settings.name), content)
@@ -86,27 +86,31 @@ def run_experiment(configuration: Configuration, prog: str) -> int:
     signals = SignalCallback()
     try:
         return _run(configuration, prog, signals)
-    except Interrupted as interrupted:
+    except (Interrupted, SystemExit) as ended:  # Ray makes a SystemExit of SIGTERM while it starts
+        number = ended.number if isinstance(ended, Interrupted) else int(ended.code or 0)
         print("Interrupted before the first trial: nothing has been run.", flush=True)
-        return 128 + interrupted.number
-    except SystemExit as ended:  # what Ray makes of SIGTERM while it starts
-        return 128 + signal.SIGTERM if ended.code == signal.SIGTERM else int(ended.code or 0)
+        return 128 + number
 
 
 def _run(configuration: Configuration, prog: str, signals: SignalCallback) -> int:
     ready = prepare(configuration)
     settings, storage = configuration.settings, ready.storage
     assert storage is not None
-    with claim.claimed(storage, str(settings.name)) as held:
+    with contextlib.ExitStack() as stack:
+        held = stack.enter_context(claim.claimed(storage, str(settings.name)))
         record, resume_config = ready.record, None
         if record is None:
             record = Record.new(storage, configuration, search_space())
+        elif not state.exists(storage, record.name):
+            print(f"Nothing had been saved of {record.name}: it starts from the beginning.")
         else:
             if finished := _settle(storage, record, settings, prog):
                 print(finished)
                 return DONE
             resume_config = _resume_config(settings, record)
-            record = _copied(settings, record)
+            if settings.into is not None:
+                record = _copied(settings, record)
+                held = stack.enter_context(claim.claimed(storage, record.name))
         record.start_run(configuration)
         _print_start(settings, ready)
         callbacks = [
@@ -116,9 +120,11 @@ def _run(configuration: Configuration, prog: str, signals: SignalCallback) -> in
         ]
         try:
             analysis = tune_run(settings, ready.data, resume_config, callbacks)
-        except Refusal:
-            if resume_config is None:
+        except (Refusal, Interrupted, SystemExit):  # before the first trial
+            if len(record.content["runs"]) == 1:
                 storage.delete_experiment(record.name)
+            else:
+                record.end_run("ended before the first trial")
             raise
         except BaseException as error:
             with contextlib.suppress(OSError):
@@ -196,7 +202,7 @@ def _finish(
     except OSError as error:
         print(_storage_failed(record.storage, error, settings, prog))
         saved, code = False, code or TRIAL_FAILED
-    print(f"Results in {analysis.experiment_path}")
+    print(f"Results in {without_password(str(analysis.experiment_path))}")
     if saved and outcome.startswith("interrupted"):
         print(f"Go on with: {again(prog, 'run', settings, '--resume')}")
     elif failed:
@@ -208,6 +214,6 @@ def _finish(
 
 def _storage_failed(storage: Storage, error: Exception, settings: Settings, prog: str) -> str:
     return (
-        f"{storage.path}: {error}. What was saved before is kept; once the storage is mended, go on"
-        f" with: {again(prog, 'run', settings, '--resume', 'errored')}"
+        f"{without_password(storage.path)}: {error}. What was saved before is kept; once the"
+        f" storage is mended, go on with: {again(prog, 'run', settings, '--resume', 'errored')}"
     )

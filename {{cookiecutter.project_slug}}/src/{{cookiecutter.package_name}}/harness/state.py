@@ -13,6 +13,7 @@ from ray.tune.experiment import Trial
 
 from .claim import Claim
 from .storage import Storage
+from .trainable import SEAL
 
 SPARE = "last_good_state"
 EXPERIMENT = "experiment_state-*.json"
@@ -117,25 +118,65 @@ def trials(storage: Storage, name: str) -> list[tuple[str, str, dict[str, Any]]]
     return rows
 
 
-def settle(storage: Storage, name: str) -> None:
-    """Mark as ended each trial that had reported its last result when the run was cut off.
+def exists(storage: Storage, name: str) -> bool:
+    """Whether Ray has saved a state of the experiment, whole or not."""
+    return bool(_state_files(storage, name) or storage.files(name, SPARE))
 
-    Ray would restore it from the checkpoint of that result, and train one iteration too many.
+
+def settle(storage: Storage, name: str) -> None:
+    """Bring the trials that a run left unfinished in line with what is on the storage.
+
+    One that had reported its last result, and saved it, is marked as ended: Ray would restore it
+    and train one iteration too many. Of the others, checkpoints that are gone are forgotten; where
+    the newest is gone, the trial goes back to an older one, or else ahead to a newer.
     """
     file = max(fnmatch.filter(_state_files(storage, name), EXPERIMENT))
     state = json.loads(storage.read(name, file) or b"{}")
-    settled = False
+    changed = False
     for pair in state["trial_data"]:
-        trial_state, run = json.loads(pair[0]), json.loads(pair[1])
-        last = run.get("last_result") or {}
-        if trial_state["status"] in ENDED or not last.get("done"):
-            continue
         trial = Trial.from_json_state(pair[0], stub=True)
         trial.restore_run_metadata(pair[1])
+        if trial.status in ENDED:
+            continue
+        last = trial.last_result or {}
         saved = trial.latest_checkpoint_result
-        if saved and saved.metrics.get("training_iteration") == last["training_iteration"]:
-            trial_state["status"] = Trial.TERMINATED
-            pair[0] = json.dumps(trial_state)
-            settled = True
-    if settled:
+        iteration = saved.metrics.get("training_iteration") if saved else None
+        if last.get("done") and iteration == last["training_iteration"]:
+            pair[0] = json.dumps({**json.loads(pair[0]), "status": Trial.TERMINATED})
+            changed = True
+        elif _forget_what_is_gone(storage, name, trial):
+            pair[1] = trial.run_metadata.get_json_state()
+            changed = True
+    if changed:
         storage.write(json.dumps(state).encode(), name, file)
+
+
+def _forget_what_is_gone(storage: Storage, name: str, trial: Trial) -> bool:
+    """Rebuild the list of a trial's checkpoints from those on the storage, if it differs."""
+    manager: Any = trial.run_metadata.checkpoint_manager
+    newest: Any = manager.latest_checkpoint_result
+    if newest is None:
+        return False
+    known = {
+        Path(result.checkpoint.path).name: result for result in manager.best_checkpoint_results
+    }
+    folder = str(trial.relative_logdir)
+    there = sorted(
+        entry for entry in storage.files(name, folder) if entry.startswith("checkpoint_")
+    )
+    latest = Path(newest.checkpoint.path).name
+    if latest in there and set(known) <= set(there):
+        return False
+    older = [entry for entry in there if entry <= latest]
+    entries = [entry for entry in older if entry in known] or older[-1:] or there[:1]
+    rebuilt = type(manager)(manager.checkpoint_config)
+    for entry in entries:
+        result = known.get(entry)
+        if result is None:
+            seal = json.loads(storage.read(name, folder, entry, SEAL) or b'{"result": {}}')
+            path = Path(newest.checkpoint.path).with_name(entry)
+            checkpoint = type(newest.checkpoint)(str(path), newest.checkpoint.filesystem)
+            result = type(newest)(checkpoint=checkpoint, metrics=seal["result"])
+        rebuilt.register_checkpoint(result)
+    trial.run_metadata.checkpoint_manager = rebuilt
+    return True

@@ -1,12 +1,12 @@
 """The storage path: a folder, a shared folder, or a bucket."""
 
 import os
+import re
 import shutil
 import threading
 import uuid
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pyarrow import fs
 
@@ -75,6 +75,7 @@ class Storage:
         self.filesystem.delete_dir(self._at(name))
 
     def copy_experiment(self, name: str, into: str) -> None:
+        """Copy all files of an experiment into a new one."""
         fs.copy_files(
             self._at(name),
             self._at(into),
@@ -137,8 +138,5 @@ def answer(call: Any) -> Any:
 
 
 def without_password(text: str) -> str:
-    """A URI without the credentials that it may carry."""
-    parts = urlsplit(text)
-    if "@" not in parts.netloc:
-        return text
-    return parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]).geturl()
+    """A text without the credentials that a URI in it may carry."""
+    return re.sub(r"://[^/\s]*@", "://***@", text)

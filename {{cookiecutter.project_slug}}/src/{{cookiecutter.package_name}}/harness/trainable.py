@@ -44,7 +44,7 @@ class StoredTrainable(tune.Trainable):
         """Restore the checkpoint, or else the next one of the same trial that is whole."""
         try:
             super().restore(checkpoint_path)
-        except (DamagedCheckpoint, ValueError) as error:
+        except (OSError, ValueError) as error:  # damaged, or gone
             if self._storage is None:
                 raise
             self._restore_another(checkpoint_path, error)
