@@ -33,8 +33,8 @@ import pexpect
 import pytest
 from tests.conftest import BIN, OUTSIDE, ROOT, TREE, run, with_cookiecutter
 
-# One worker runs them all, one after the other: they share a project and two servers.
-pytestmark = [pytest.mark.xdist_group("docs"), pytest.mark.timeout(900)]
+# They share a project and two servers, and stay in one worker (pytest-xdist's loadfile).
+pytestmark = pytest.mark.timeout(900)
 
 README, DOCS = ROOT / "README.md", sorted((ROOT / "docs").glob("*.md"))
 PAGES = [README, *DOCS]
@@ -135,6 +135,7 @@ class Session:
     state: Path
     code: int = 0
     printed: str = ""
+    args: str = ""  # what ARGS is for make
 
     @property
     def now_in(self) -> Path:
@@ -147,7 +148,7 @@ class Session:
         if not self.state.exists():
             self.state.write_text(f"cd {shlex.quote(str(self.folder))}\n")
         state = shlex.quote(str(self.state))
-        script = f"""source {state}
+        script = f"""source {state}; export ARGS={shlex.quote(self.args)}
             (exit {self.code})
             {command}
             code=$?
@@ -177,6 +178,11 @@ class Session:
 Env = dict[str, str]
 
 
+def short_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder for Ray, whose sockets need a short path."""
+    return tempfile.TemporaryDirectory(prefix="docs-ray-", dir="/tmp", ignore_cleanup_errors=True)
+
+
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Env]:
     """Return the environment of a user who has uv, git, make and Python, and an empty home."""
@@ -185,8 +191,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Env]:
         (tools / name).symlink_to(BIN / name)
     path = [part for part in OUTSIDE["PATH"].split(os.pathsep) if Path(part) != BIN]
     cache = OUTSIDE.get("UV_CACHE_DIR", str(Path(OUTSIDE["HOME"]) / ".cache/uv"))
-    # Ray's sockets need a short path, and a Ray of someone else must not be found.
-    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as ray:
+    with short_folder() as ray:  # so that no one else's Ray is found
         yield {
             **{name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"},
             **SMALL,
@@ -327,7 +332,7 @@ def cluster(project: Path, env: Env, log: Path) -> Iterator[str]:
     port = free_port()
     flags = ["--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2"]
     flags += ["--include-dashboard=false", "--disable-usage-stats"]
-    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as ray:
+    with short_folder() as ray:
         command = [str(project / ".venv/bin/ray"), "start", *flags]
         with server(command, {**env, "RAY_TMPDIR": ray}, log, port):
             yield f"127.0.0.1:{port}"
@@ -404,7 +409,7 @@ def follow(page: str, places: Places, place: str = "") -> None:
             once = place == "the project" and re.match(r"make \w+$|ray-tune-experiment run ", command)
             if once and command in places.project.done:
                 continue  # another page has it too
-            session.env = {**session.env, "ARGS": BOUNDS.get(command, "")}
+            session.args = BOUNDS.get(command, "")
             start = time.monotonic()
             session.run(places.fill_in(command))
             print(f"{time.monotonic() - start:6.1f} s  {command}")
@@ -532,20 +537,19 @@ def read_source(name: str) -> str:
     return re.sub(r"\{\{.*?\}\}", "answer", (PACKAGE / name).read_text("utf-8"))
 
 
-# Words in capitals that are no setting.
-WORDS = set(
-    """
-    API ARGS AWS_ CHANGELOG CPU CSV EXPERIMENT_ EXPERIMENT_NUM_SAMPELS JSON LICENSE METRICS MIT OMP_NUM_THREADS
-    FAILURE HEAD README SIGINT SIGUSR1 TRUSTED
-    """.split()  # noqa: SIM905
-)
+# Words in capitals that are no setting of a project.
+WORDS = {
+    *("API", "ARGS", "CHANGELOG", "CPU", "CSV", "FAILURE", "HEAD", "JSON", "LICENSE", "METRICS"),
+    *("MIT", "README", "SHA", "TRUSTED", "URI", "EXPERIMENT_", "EXPERIMENT_NUM_SAMPELS"),
+}
+OTHERS = ("AWS_", "OMP_", "RAY_", "SIG", "TUNE_")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_settings_that_are_named_exist(page: Path) -> None:
     known = {name for own, older in settings().items() for name in (own, *older)}
     named = set(re.findall(r"(?<![\w/.-])[A-Z][A-Z0-9_]{2,}(?![\w.-]*[a-z])", page.read_text("utf-8")))
-    named = {name for name in named if not name.startswith(("RAY_", "TUNE_"))}
+    named = {name for name in named if not name.startswith(OTHERS)}
     unknown = {name for name in named if name.removeprefix("EXPERIMENT_") not in known}
     assert unknown - WORDS == set()
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.faults.disk import small_disk
 from tests.faults.fixtures import installed, project  # noqa: F401
-from tests.faults.kill import Watch, check_end, rate, resume_command
+from tests.faults.kill import Moment, check_end, rate, resume_command
 from tests.faults.project import Experiment, Project, Run, using
 
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
@@ -44,7 +44,7 @@ def started(project: Project, *flags: object, name: str = "x", **env: str) -> Ru
     """Start the sweep and wait until a trial has trained a while."""
     run = project.start("run", "--name", name, *SWEEP, *flags, env=env)
     experiment = project.experiment(name)
-    run.until(lambda: any(len(done) > 3 for done in project.trace().values()))
+    run.until(lambda: any(len(done) > 1 for done in project.trace().values()))
     run.until(lambda: list(experiment.folder.glob("trial_*/checkpoint_*/seal.json")))
     return run
 
@@ -67,12 +67,12 @@ def test_signals_again_and_again(project: Project, whole: Experiment) -> None:  
     experiment = project.experiment("x")
     command: list[str] = ["run", "--name", "x", *map(str, SWEEP)]
     ends = [(signal.SIGINT, True), (signal.SIGKILL, False), (signal.SIGTERM, True)]
+    before = Moment()
     for number, group in [*ends, (signal.SIGTERM, False)]:
-        watch = Watch(project, experiment)
         run = project.start(*command)
         trained = sum(map(len, project.trace().values()))
         run.until(lambda n=trained: sum(map(len, project.trace().values())) > n)  # type: ignore[misc]
-        watch.check_resumed()
+        before.check(project, experiment)
         time.sleep(moments.uniform(0, 1.2))
         start = time.monotonic()
         run.kill(number, group=group)
@@ -90,13 +90,12 @@ def test_signals_again_and_again(project: Project, whole: Experiment) -> None:  
             assert command == ["run", "--name", "x", "--resume"]
             outcome = experiment.record["runs"][-1]["outcome"]
             assert outcome == f"interrupted by {number.name}"
-        watch.look()
-    watch = Watch(project, experiment)
+        before = Moment.now(project, experiment)
     run = project.start(*command)
     assert run.wait() == 0, run.said
     assert not run.gone()
     assert "Traceback" not in run.said, run.said
-    watch.check_resumed()
+    before.check(project, experiment)
     check_end(experiment, whole, ITERATIONS)
     outcomes = [run["outcome"] for run in experiment.record["runs"]]
     assert outcomes[-1] == "done"
@@ -120,7 +119,8 @@ def test_an_end_before_the_first_trial(
     number: signal.Signals,
 ) -> None:
     """Ray needs seconds to start; what ends meanwhile can be started again."""
-    run = project.start("run", "--name", "x", "--num-samples", 1, "--max-iterations", 1)
+    one = ("--num-samples", "1", "--max-iterations", "1")
+    run = project.start("run", "--name", "x", *one)
     run.until(lambda: "Starting Ray" in run.said)
     time.sleep(1)
     run.kill(number)
@@ -131,9 +131,9 @@ def test_an_end_before_the_first_trial(
         command = ["run", "--name", "x", "--resume"]
     else:
         assert code == 128 + number, run.said
-        command = resume_command(project, run.said)
-    said = project.run(*command)
-    assert "Best of 1 trials" in said
+        assert "nothing has been run" in run.said
+        command = ["run", "--name", "x", *one]
+    assert "Best of 1 trials" in project.run(*command)
 
 
 def test_a_killed_worker_and_a_trial_of_nan(project: Project, whole: Experiment) -> None:  # noqa: F811
@@ -144,7 +144,7 @@ def test_a_killed_worker_and_a_trial_of_nan(project: Project, whole: Experiment)
     experiment = project.experiment("x")
     run.until(lambda: len(project.trace().get(rate(whole, 0), [])) > 4)
     run.until(lambda: list(experiment.folder.glob("trial_*_00000/checkpoint_*/seal.json")))
-    worker = project.workers()[rate(whole, 0)]
+    worker = project.workers()[rate(whole, 0)][-1]
     assert worker in run.processes()
     saved = max(experiment.checkpoints(0))
     run.kill_process(worker)
@@ -155,7 +155,7 @@ def test_a_killed_worker_and_a_trial_of_nan(project: Project, whole: Experiment)
     assert epochs[again] > saved, (epochs, saved)
     assert epochs == [*range(1, epochs[again - 1] + 1), *range(epochs[again], ITERATIONS + 1)]
     trials = experiment.trials()
-    assert [trial.iteration for trial in trials] == [ITERATIONS, ITERATIONS, 2, ITERATIONS]
+    assert [trial.iteration for trial in trials] == [ITERATIONS, ITERATIONS, 1, ITERATIONS]
     assert {trial.status for trial in trials} == {"TERMINATED"}
     for index in (0, 1, 3):
         assert experiment.metrics()[index] == whole.metrics()[index]
@@ -195,7 +195,7 @@ def test_nothing_but_nan(project: Project) -> None:  # noqa: F811
     record = project.experiment("x").record["runs"][-1]
     assert record["best"] is None
     assert record["outcome"] != "done"
-    assert all(trial.iteration == 2 for trial in project.experiment("x").trials())
+    assert all(trial.iteration == 1 for trial in project.experiment("x").trials())
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -214,14 +214,13 @@ def test_a_node_is_lost(project: Project, whole: Experiment) -> None:  # noqa: F
     run = project.start("run", "--name", "x", *SWEEP, "--max-failures", 3, RAY_ADDRESS=address)
     experiment = project.experiment("x")
     run.until(lambda: sum(len(done) > 3 for done in project.trace().values()) >= 2)
-    watch = Watch(project, experiment)
-    watch.look()
+    before = Moment.now(project, experiment)
     cluster.kill_process(int(second))
     assert run.wait() == 0, run.said
     check_end(experiment, whole, ITERATIONS)
-    again = [epochs for epochs in project.trace().values() if len(epochs) > ITERATIONS]
-    assert len(again) == 1  # the trial of the lost node, and not from its beginning
-    assert len(again[0]) < 2 * ITERATIONS
+    before.check(project, experiment)
+    moved = [workers for workers in project.workers().values() if len(workers) > 1]
+    assert moved, "no trial was on the lost node"
     assert experiment.record["runs"][-1]["host"]["cluster"]
 
 
@@ -272,11 +271,9 @@ def test_truncated_files(project: Project, interrupted: Experiment, whole: Exper
         model = folder / "model.skops"
         model.write_bytes(model.read_bytes()[:1000])
         newest[index] = iteration
-    watch = Watch(project, interrupted)
     said = project.run("run", "--name", "x", "--resume")
     assert "was damaged: going on from its last copy" in said
     assert said.count("Went back to") + worker_logs(interrupted).count("Went back to") >= 2
-    assert watch.trials  # it was read from the copy
     check_end(interrupted, whole, ITERATIONS)
 
     spareless = Experiment(project.folder / "results/spareless")
@@ -295,7 +292,7 @@ def worker_logs(experiment: Experiment) -> str:
 
 
 def test_one_run_at_a_time(project: Project) -> None:  # noqa: F811
-    run = started(project)
+    run = started(project, FAULT_SLEEP="3")
     for words in (["--resume"], []):
         said = project.run("run", "--name", "x", *words, code=2)
         assert len(said.splitlines()) == 1

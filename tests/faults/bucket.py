@@ -5,6 +5,7 @@ import select
 import socket
 import socketserver
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,8 @@ class Bucket:
             aws_secret_access_key=secret,
             region_name="us-east-1",
         )
+        reset = urllib.request.Request(f"{direct}/moto-api/reset", method="POST")
+        urllib.request.urlopen(reset, timeout=30).close()  # what another test has left
         self.client.create_bucket(Bucket=BUCKET)
 
     def objects(self) -> dict[str, bytes]:

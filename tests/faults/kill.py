@@ -1,8 +1,10 @@
 """What must hold after a fault and a resume."""
 
+import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from .project import Experiment, Project, Trial
+from .project import Experiment, Project
 
 
 def rate(experiment: Experiment, index: int) -> float:
@@ -18,51 +20,88 @@ def resume_command(project: Project, said: str) -> list[str]:
     return found[-1]
 
 
-class Watch:
-    """Looks at an experiment when a run has ended, and compares when the next one works."""
+@dataclass
+class Loss:
+    """What a fault cost: epochs of a trial that were trained once more."""
 
-    def __init__(self, project: Project, experiment: Experiment) -> None:
-        self.project, self.experiment = project, experiment
-        self.trained: dict[float, int] = {}  # how many epochs were trained, by learning rate
-        self.saved: dict[float, int] = {}  # the iteration of the newest whole checkpoint
-        self.done: dict[Path, bytes] = {}  # the results of completed trials
-        self.lost: list[int] = []  # iterations that were trained again, by trial
-        self.trials: list[Trial] = []
-        self.look()
+    rate: float
+    completed: bool  # a trial that had ended: it must not train at all
+    reached: int  # the last epoch before
+    saved: int  # the iteration of the newest whole checkpoint
+    went_on: int  # the first epoch after
 
-    def look(self) -> None:
-        """Remember what there is."""
-        self.trained = {rate: len(epochs) for rate, epochs in self.project.trace().items()}
-        if not list(self.experiment.folder.glob("experiment_state-*.json")):
-            return
-        self.trials = self.experiment.trials()
-        self.done, self.saved = {}, {}
-        for trial in self.trials:
+    @property
+    def epochs(self) -> int:
+        return max(0, self.reached - self.went_on + 1)
+
+    @property
+    def beyond(self) -> int:
+        """Epochs that were lost although a whole checkpoint had them."""
+        return max(0, self.saved - self.went_on + 1)
+
+
+@dataclass
+class Moment:
+    """How far an experiment was when a fault struck."""
+
+    trained: dict[float, int] = field(default_factory=dict)  # epochs, by learning rate
+    saved: dict[float, int] = field(default_factory=dict)  # newest whole checkpoint
+    known: dict[float, int] = field(default_factory=dict)  # newest result of the saved state
+    completed: dict[float, str] = field(default_factory=dict)  # digests of the ended trials
+
+    @classmethod
+    def now(cls, project: Project, experiment: Experiment) -> "Moment":
+        moment = cls({rate: len(epochs) for rate, epochs in project.trace().items()})
+        for folder in sorted(experiment.folder.glob("trial_*")):
+            index = int(folder.name.rpartition("_")[2])
+            rows = experiment.results(index)
+            checkpoints = experiment.checkpoints(index)
+            if rows:
+                rate = rows[0]["config"]["learning_rate"]
+                moment.saved[rate] = max(checkpoints, default=0)
+        for trial in experiment.trials():
             if not trial.iteration:
                 continue
-            folder = self.experiment.trial_folder(trial.index)
             rate = trial.result["config"]["learning_rate"]
-            self.saved[rate] = max(self.experiment.checkpoints(trial.index), default=0)
+            moment.known[rate] = trial.iteration
             if trial.status == "TERMINATED":
-                self.done[folder / "result.json"] = (folder / "result.json").read_bytes()
+                moment.completed[rate] = digest(experiment.trial_folder(trial.index))
+        return moment
 
-    def check_resumed(self) -> None:
-        """Completed trials are as they were, and running ones went on from their checkpoints."""
-        now = self.project.trace()
-        finished = {t.result["config"]["learning_rate"] for t in self.trials if t.iteration} & {
-            t.result["config"]["learning_rate"] for t in self.trials if t.status == "TERMINATED"
-        }
-        for rate, count in self.trained.items():
-            before, after = now[rate][:count], now[rate][count:]
-            if rate in finished:
-                assert not after, f"a completed trial was run again: {before}, then {after}"
-            if after:
-                assert after[0] > self.saved.get(rate, 0), (
-                    f"saved at {self.saved.get(rate)}, went on at {after[0]}: {before}, {after}"
-                )
-                self.lost.append(max(before) - after[0] + 1)
-        for path, content in self.done.items():
-            assert path.read_bytes() == content, path
+    def losses(self, project: Project) -> list[Loss]:
+        """What was trained again since then, by trial."""
+        found = []
+        for rate, epochs in project.trace().items():
+            before, after = epochs[: self.trained.get(rate, 0)], epochs[self.trained.get(rate, 0) :]
+            if before and after:
+                completed, saved = rate in self.completed, self.saved.get(rate, 0)
+                found.append(Loss(rate, completed, max(before), saved, after[0]))
+        return found
+
+    def check(self, project: Project, experiment: Experiment) -> None:
+        """Completed trials are as they were, and running ones went on from their checkpoints.
+
+        A trial goes on from the newest checkpoint that the saved state knows: that of the last
+        result it knows, or of the one before.
+        """
+        for loss in self.losses(project):
+            assert not loss.completed, f"a completed trial was run again: {loss}"
+            known = self.known.get(loss.rate, 0) - 1
+            assert loss.went_on > min(known, loss.saved), f"a checkpoint was not used: {loss}"
+        for trial in experiment.trials():
+            learning_rate = trial.result.get("config", {}).get("learning_rate")
+            if learning_rate in self.completed:
+                now = digest(experiment.trial_folder(trial.index))
+                assert now == self.completed[learning_rate], trial
+
+
+def digest(folder: Path) -> str:
+    """A digest of what a trial left: results, logs, checkpoints and exports."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            found.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return found.hexdigest()
 
 
 def check_end(experiment: Experiment, whole: Experiment, iterations: int) -> None:
@@ -76,6 +115,7 @@ def check_end(experiment: Experiment, whole: Experiment, iterations: int) -> Non
     for trial in trials:
         reported = [row["training_iteration"] for row in experiment.results(trial.index)]
         assert sorted(set(reported)) == [*range(1, iterations + 1)], reported
+        assert (experiment.trial_folder(trial.index) / "model.skops").is_file()
         kept = sorted(experiment.checkpoints(trial.index))
         assert kept[-1] == iterations, kept
         assert len(list(experiment.trial_folder(trial.index).glob("checkpoint_*"))) <= 3

@@ -22,7 +22,7 @@ MARK = "FAULTS_RUN"  # a variable that every process of a run inherits
 SECONDS = 240.0  # what a run may take on a busy machine; a quiet one needs 20
 
 # Added to model.py, so that a test can slow a trial down, let it fail, and see each epoch that was
-# trained. Faults begin in the second epoch, so that no preflight meets them.
+# trained. A preflight, which has a sample of the rows only, meets none of it.
 MODEL = """
 
 import os
@@ -32,29 +32,30 @@ _fit_epoch = Model.fit_epoch
 
 
 def _faulty_fit_epoch(self, data):
-    if len(data.x_train) < 200:  # the sample of a preflight
+    if len(data.x_train) < 200:
         return _fit_epoch(self, data)
     time.sleep(float(os.environ.get("FAULT_SLEEP", "0")))
     fault = os.environ.get("FAULT", "")
     if self.classifier.learning_rate_init < float(os.environ.get("FAULT_ABOVE", "0")):
         fault = ""
-    second = hasattr(self.classifier, "coefs_")
-    if second and fault == "raise":
+    if fault == "raise" and hasattr(self.classifier, "coefs_"):
         raise RuntimeError("the planted fault")
     loss = _fit_epoch(self, data)
     if trace := os.environ.get("FAULT_TRACE"):
         epoch = round(self.classifier.t_ / len(data.x_train))
         with open(trace, "a") as file:
             file.write(f"{self.classifier.learning_rate_init!r} {epoch} {os.getpid()}\\n")
-    return float("nan") if second and fault == "nan" else loss
+    if fault == "nan":
+        self.classifier.coefs_[0][:] = np.nan
+    return loss
 
 
 Model.fit_epoch = _faulty_fit_epoch
 """
 
 
-def install(project: Path, env: dict[str, str]) -> Path:
-    """Make an environment for a generated project with uv, in `env`. Returns its Python."""
+def install(project: Path, env: dict[str, str] | None = None) -> Path:
+    """Make an environment for a generated project with uv. Returns its Python."""
     given = os.environ.get("FAULTS_PYTHON")  # one that has all the project needs, to save time
     if given:
         return Path(given)
@@ -166,7 +167,8 @@ class Run:
 def _address(text: str) -> str:
     """An address as /proc writes it: words of four bytes, each in the machine's order."""
     words = [bytes.fromhex(text[i : i + 8])[::-1] for i in range(0, len(text), 8)]
-    return str(ipaddress.ip_address(b"".join(words)))
+    address = ipaddress.ip_address(b"".join(words))
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def marked(mark: str) -> dict[int, str]:
@@ -263,10 +265,15 @@ class Project:
             trained.setdefault(float(rate), []).append(int(epoch))
         return trained
 
-    def workers(self) -> dict[float, int]:
-        """The process that trained a learning rate last."""
-        lines = [line.split() for line in Path(self.env["FAULT_TRACE"]).read_text().splitlines()]
-        return {float(rate): int(pid) for rate, _, pid in lines}
+    def workers(self) -> dict[float, list[int]]:
+        """The processes that trained a learning rate, the last one last."""
+        found: dict[float, list[int]] = {}
+        for line in Path(self.env["FAULT_TRACE"]).read_text().splitlines():
+            rate, _, pid = line.split()
+            workers = found.setdefault(float(rate), [])
+            if int(pid) not in workers[-1:]:
+                workers.append(int(pid))
+        return found
 
     def commands(self, said: str) -> list[list[str]]:
         """The commands that a run names for going on, as words after the program's name."""
@@ -300,8 +307,9 @@ class Experiment:
         return content
 
     def trials(self) -> list[Trial]:
-        """The trials of the newest saved state, in order."""
-        state = json.loads(max(self.folder.glob("experiment_state-*.json")).read_text())
+        """The trials of the newest saved state, in order; none when there is no state yet."""
+        newest = max(self.folder.glob("experiment_state-*.json"), default=None)
+        state = json.loads(newest.read_text()) if newest else {"trial_data": []}
         trials = []
         for trial_text, run_text in state["trial_data"]:
             trial, last = json.loads(trial_text), json.loads(run_text).get("last_result") or {}

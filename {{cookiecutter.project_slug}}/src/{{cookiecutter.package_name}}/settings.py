@@ -7,6 +7,7 @@ After a change, the command `docs` writes .env.example and the README's table an
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -229,6 +230,11 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: str) -> str:
         """Ray refuses relative paths, and a relative one would move with the working folder."""
+        if re.search(r"://[^/]*:[^/]*@", value):
+            raise ValueError(
+                "should carry no secret, Ray writes it down; AWS_ACCESS_KEY_ID and"
+                " AWS_SECRET_ACCESS_KEY are read from the environment"
+            )
         return value if "://" in value else str(Path(value).expanduser().resolve())
 
     @field_validator("stop")

@@ -47,11 +47,7 @@ def tune_run(
         metric=settings.metric,
         mode=settings.mode,
         num_samples=settings.num_samples,
-        search_alg=ExtendableSearch(
-            settings.num_samples,
-            random_state=settings.seed,
-            max_concurrent=settings.max_concurrent_trials,
-        ),
+        search_alg=ExtendableSearch(settings),  # SEED, MAX_CONCURRENT_TRIALS
         scheduler=make_scheduler(settings),
         stop=make_stopper(settings),
         # What a trial gets.

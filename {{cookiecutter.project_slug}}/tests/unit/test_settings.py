@@ -83,6 +83,7 @@ def test_the_storage_path_is_absolute_or_a_uri() -> None:
         ("RESUME", "true", f"needs {PREFIX}NAME"),
         ("DATA_PATH", "rows.csv", f"{PREFIX}TARGET"),
         ("PLATEAU_TRIALS", "1", "2 and more"),
+        ("STORAGE_PATH", "s3://key:planted@bucket/here", "AWS_SECRET_ACCESS_KEY"),
     ],
 )
 def test_a_wrong_variable_is_refused_in_one_line(
@@ -93,6 +94,7 @@ def test_a_wrong_variable_is_refused_in_one_line(
     assert PREFIX + name in message
     assert expected in message
     assert "\n" not in message
+    assert "planted" not in message
 
 
 def test_all_findings_at_once(

@@ -27,7 +27,6 @@ def run(configuration: Configuration) -> int:
 
 def extend(configuration: Configuration) -> int:
     """NAME: go on with more --num-samples, --max-iterations…; --into COPY leaves NAME as it is"""
-    configuration.settings.resume = "extend"
     return run(configuration)
 
 
@@ -123,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 flags.insert(0, "--name")
             elif "--name" not in flags and not {"-h", "--help"} & set(flags):
                 raise Refusal(f"{name} needs the NAME of an experiment; `list` shows them")
+        if name == "extend":
+            flags += ["--resume", "extend"]
         return COMMANDS[name].call(load(flags, prog=f"{PACKAGE} {name}"))
     except Refusal as refusal:
         for finding in refusal.findings:

@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,11 @@ def as_text(value: Any) -> str:
 def default(info: FieldInfo) -> str:
     """A setting's default, as one would write it into a variable."""
     return as_text(info.get_default(call_default_factory=True))
+
+
+def without_password(text: str) -> str:
+    """A text without the credentials that a URI in it may carry."""
+    return re.sub(r"://[^/\s]*@", "://***@", text)
 
 
 def load(argv: Sequence[str] = (), prog: str = "run") -> Configuration:
@@ -154,4 +160,5 @@ def _explain(problem: Any, given: dict[str, dict[str, Any]], origins: dict[str, 
         name = next(n for n in map(variable, names(field)) if given[origin].get(n))
         value = given[origin][name]
     where = " in .env" if origin == DOTENV else ""
+    value = without_password(str(value))
     return f"{name}={value!r}{where}: {message[0].lower()}{message[1:]}"

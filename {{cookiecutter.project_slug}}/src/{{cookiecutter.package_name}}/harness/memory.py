@@ -8,8 +8,11 @@ import copy
 import math
 from typing import Any
 
+from pyarrow import fs
 from ray.tune.search import BasicVariantGenerator
 from ray.tune.stopper import MaximumIterationStopper, NoopStopper, Stopper, TimeoutStopper
+
+from ..settings import Settings
 
 _current: "RememberingStopper | None" = None
 
@@ -84,19 +87,27 @@ class ExtendableSearch(BasicVariantGenerator):
     The random generator is part of its state: the samples are those that one longer run had drawn.
     """
 
-    def __init__(self, num_samples: int, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.num_samples = num_samples
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(random_state=settings.seed, max_concurrent=settings.max_concurrent_trials)
+        self.settings = settings
+
+    def get_state(self) -> dict[str, Any]:
+        return {k: v for k, v in super().get_state().items() if k != "settings"}  # type: ignore[no-untyped-call]
 
     def set_state(self, state: dict[str, Any]) -> None:
-        wanted, concurrent = self.num_samples, self.max_concurrent
+        settings = self.settings
         super().set_state(state)  # type: ignore[no-untyped-call]
-        self.num_samples, self.max_concurrent = wanted, concurrent
+        self.max_concurrent = settings.max_concurrent_trials
         self._live_trials: set[str] = set()  # those of the ended run: its trials start again
+        filesystem, root = fs.FileSystem.from_uri(settings.storage_path)
         for iterator in self._iterators:
-            more = wanted - iterator.num_samples
+            # The folder may have been copied (`extend --into`), or moved.
+            place = iterator.unresolved_spec["storage"]
+            place.storage_filesystem, place.storage_fs_path = filesystem, root
+            place.experiment_dir_name = settings.name
+            more = settings.num_samples - iterator.num_samples
             if more > 0:
                 self._total_samples += more * (self._total_samples // iterator.num_samples)
                 iterator.num_samples_left += more
-                iterator.num_samples = wanted
+                iterator.num_samples = settings.num_samples
                 self._finished = False

@@ -5,9 +5,9 @@ from rich.table import Table
 
 from ..settings import PREFIX, Settings
 from .claim import running
-from .configuration import Refusal, nearest
+from .configuration import Refusal, nearest, without_password
 from .provenance import Record, experiments
-from .storage import Storage, without_password
+from .storage import Storage
 
 
 def _open(settings: Settings) -> Storage:

@@ -14,11 +14,11 @@ from ray.tune.search.sample import Categorical, Domain, Float, Integer
 
 from ..data import Data, load_data
 from ..search_space import search_space
-from ..settings import PREFIX
+from ..settings import PREFIX, Settings
 from ..trainable import ExperimentTrainable
-from .configuration import Configuration, Refusal, nearest
+from .configuration import Configuration, Refusal, nearest, without_password
 from .provenance import Record, experiments
-from .storage import Storage, without_password
+from .storage import Storage
 
 GIGABYTE = 1e9
 LARGEST_CODE = 95e6  # bytes; Ray refuses to ship more than 95 MiB with a trial
@@ -41,30 +41,19 @@ class Preflight:
             raise Refusal(*self.findings)
 
 
-def check(configuration: Configuration, *, name_only: bool = False) -> Preflight:
-    """Check all that a run needs. Nothing is left behind, and Ray is not started.
-
-    name_only: look only for the experiment NAME, which must exist.
-    """
-    settings, result = configuration.settings, Preflight()
+def check(configuration: Configuration) -> Preflight:
+    """Check the storage, and that NAME is free, or there to go on with. Nothing is left behind."""
+    result = Preflight()
     _check_storage(configuration, result)
     if result.storage is not None:
-        _check_name(configuration, result, must_exist=name_only or settings.resume != "false")
-    if name_only:
-        return result
-    if os.name == "posix" and shutil.which("bash") is None:
-        result.findings.append("PATH: Ray needs bash to start a worker, and there is none")
-    for logger in settings.loggers:
-        if logger in EXTRAS and importlib.util.find_spec(EXTRAS[logger]) is None:
-            result.findings.append(
-                f"{PREFIX}LOGGERS={logger}: {EXTRAS[logger]} is missing; uv add {EXTRAS[logger]}"
-            )
+        _check_name(configuration, result, must_exist=configuration.settings.resume != "false")
     return result
 
 
 def check_content(configuration: Configuration, result: Preflight) -> None:
-    """Check the data, and the corners of the search space on some of it."""
+    """Check what this machine has, the data, and the search space on some of the data."""
     settings = configuration.settings
+    _check_machine(configuration, result)
     try:
         result.data = load_data(settings.data_path, settings.target)
     except (OSError, ValueError) as error:
@@ -75,21 +64,36 @@ def check_content(configuration: Configuration, result: Preflight) -> None:
     _check_size(result)
 
 
+def _storage_finding(settings: Settings, reason: str) -> str:
+    return f"{PREFIX}STORAGE_PATH={without_password(settings.storage_path)!r}: {reason}"
+
+
 def _check_storage(configuration: Configuration, result: Preflight) -> None:
     settings = configuration.settings
-    name = f"{PREFIX}STORAGE_PATH={without_password(settings.storage_path)!r}"
     try:
         storage = Storage(settings.storage_path)
         storage.probe()
-        free = storage.free_bytes()
     except OSError as error:
-        reason = str(error).splitlines()[0]
-        result.findings.append(f"{name}: can't be written ({without_password(reason)[:200]})")
-        return
-    result.storage = storage
+        reason = without_password(str(error).splitlines()[0])[:200]
+        result.findings.append(_storage_finding(settings, f"can't be written ({reason})"))
+    else:
+        result.storage = storage
+
+
+def _check_machine(configuration: Configuration, result: Preflight) -> None:
+    settings = configuration.settings
+    if os.name == "posix" and shutil.which("bash") is None:
+        result.findings.append("PATH: Ray needs bash to start a worker, and there is none")
+    for logger in settings.loggers:
+        if logger in EXTRAS and importlib.util.find_spec(EXTRAS[logger]) is None:
+            result.findings.append(
+                f"{PREFIX}LOGGERS={logger}: {EXTRAS[logger]} is missing; uv add {EXTRAS[logger]}"
+            )
+    free = result.storage.free_bytes() if result.storage else None
     if free is not None and free < settings.min_free_gb * GIGABYTE:
+        wanted = f"{PREFIX}MIN_FREE_GB={settings.min_free_gb:g}"
         result.findings.append(
-            f"{name}: {free / GIGABYTE:.1f} GB free, {PREFIX}MIN_FREE_GB={settings.min_free_gb:g}"
+            _storage_finding(settings, f"{free / GIGABYTE:.1f} GB free, {wanted}")
         )
 
 
@@ -141,8 +145,11 @@ def _check_corners(configuration: Configuration, result: Preflight, sample: Data
     result.notes.append(f"up to {needed / 1e6:,.1f} MB of checkpoints and exports")
     if free is not None and needed > free:
         result.findings.append(
-            f"{PREFIX}STORAGE_PATH: {needed / GIGABYTE:.1f} GB needed for {settings.num_samples}"
-            f" trials, {free / GIGABYTE:.1f} GB free; lower {PREFIX}NUM_TO_KEEP or the trials"
+            _storage_finding(
+                settings,
+                f"{needed / GIGABYTE:.1f} GB needed for {settings.num_samples} trials,"
+                f" {free / GIGABYTE:.1f} GB free; lower {PREFIX}NUM_TO_KEEP or the trials",
+            )
         )
 
 

@@ -10,7 +10,7 @@ from ray.tune.analysis import ExperimentAnalysis
 from ray.tune.experiment import Trial
 
 from ..settings import Settings
-from .storage import without_password
+from .configuration import without_password
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -65,7 +65,8 @@ class ProgressLines(ProgressReporter):
 
 def best_trial(analysis: ExperimentAnalysis, settings: Settings) -> Trial | None:
     """The trial with the best finite METRIC in any iteration; None when no trial has one."""
-    return analysis.get_best_trial(settings.metric, settings.mode, scope="all")
+    best = analysis.get_best_trial(settings.metric, settings.mode, scope="all")
+    return best if best and settings.metric in best.metric_analysis else None
 
 
 def failed_trials(analysis: ExperimentAnalysis) -> list[Trial]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..settings import PREFIX, Settings
-from .configuration import Configuration, as_text, flag
-from .storage import Storage, without_password
+from .configuration import Configuration, as_text, flag, without_password
+from .storage import Storage
 
 FILE = "experiment.json"
 DIFF = "uncommitted.diff"
@@ -167,7 +167,11 @@ class Record:
             value = entry["value"]
             if info is None or field in OF_THE_COMMAND:
                 continue
-            if as_text(value) != as_text(info.get_default(call_default_factory=True)):
+            if as_text(value) == as_text(info.get_default(call_default_factory=True)):
+                continue
+            if isinstance(value, bool):
+                words.append(flag(field) if value else flag(f"no_{field}"))
+            else:
                 words += [flag(field), as_text(value)]
         return shlex.join(["run", *words])
 

@@ -24,6 +24,9 @@ def quiet_ray(verbose: int, local_storage: bool = True) -> None:
         "RAY_LOG_TO_DRIVER": "1" if verbose >= 3 else "0",
         "RAY_LOGGER_LEVEL": "info" if verbose >= 3 else "warning",
     }
+    if "RAY_ADDRESS" not in os.environ:
+        # Ray's switch for laptops: a local cluster listens on 127.0.0.1 alone.
+        calm["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     python = shlex.quote(sys.executable)
     if python != sys.executable:
         # In a folder with a space Ray starts no worker, and waits for ever: it quotes the arguments

@@ -12,12 +12,12 @@ from ..search_space import search_space
 from ..settings import Settings
 from ..tune_run import tune_run
 from . import claim, state
-from .configuration import Configuration, Refusal
+from .configuration import Configuration, Refusal, without_password
 from .preflight import Preflight, ResourceCallback, check, check_content
 from .printing import again, failed_trials, print_best, print_failures
 from .provenance import STOPPING, Record
 from .signals import Interrupted, SignalCallback
-from .storage import Storage, without_password
+from .storage import Storage
 
 DONE, TRIAL_FAILED = 0, 1
 RESUME, SKIP = ResumeConfig.ResumeType.RESUME, ResumeConfig.ResumeType.SKIP

@@ -1,7 +1,6 @@
 """The storage path: a folder, a shared folder, or a bucket."""
 
 import os
-import re
 import shutil
 import threading
 import uuid
@@ -135,8 +134,3 @@ def answer(call: Any) -> Any:
     if error is not None:
         raise error if isinstance(error, OSError) else OSError(str(error)) from error
     return value
-
-
-def without_password(text: str) -> str:
-    """A text without the credentials that a URI in it may carry."""
-    return re.sub(r"://[^/\s]*@", "://***@", text)
