@@ -80,18 +80,15 @@ def test_a_bucket(project: Project, whole: Experiment) -> None:  # noqa: F811
 
 
 def test_a_key_in_the_storage_path(project: Project) -> None:  # noqa: F811
-    """It works, and is written and printed nowhere; nor is a bucket that isn't there."""
-    with bucket(KEY, SECRET) as s3:
-        where = f"s3://{KEY}:{SECRET}@{BUCKET}/x?scheme=http&endpoint_override={s3.host}"
-        env = {name: s3.env[name] for name in ("AWS_EC2_METADATA_DISABLED", "AWS_REGION")}
-        said = project.run("run", "--name", "x", *SMALL, f"--storage-path={where}", env=env)
-        assert "Best of 2 trials" in said
-        said = project.run("list", "--storage-path", where, env=env)
-        assert "x " in said
-        assert holding("validation_accuracy", s3.download(project.folder / "bucket"))
-        absent = where.replace(f"@{BUCKET}", "@absent")
-        said = project.run("run", "--storage-path", absent, code=2, env=env)
-        assert "absent" in said
+    """Ray would write it into its state: refused, and not repeated."""
+    where = f"s3://{KEY}:{SECRET}@{BUCKET}/x"
+    for words in (["run", f"--storage-path={where}"], ["list", "--storage-path", where]):
+        (finding,) = project.run(*words, code=2).splitlines()
+        assert finding.startswith("error: ")
+        assert "AWS_SECRET_ACCESS_KEY" in finding
+        assert SECRET not in finding
+    (finding,) = project.run("check", code=2, EXPERIMENT_STORAGE_PATH=where).splitlines()
+    assert SECRET not in finding
     assert not holding(SECRET, project.folder)
     assert not holding(SECRET, project.scratch)
 

@@ -28,6 +28,7 @@ def test_flag_environment_dotenv_default(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (settings.num_samples, origins["num_samples"]) == (2, "environment")
     assert (settings.verbose, origins["verbose"]) == (0, ".env")
     assert (settings.mode, origins["mode"]) == ("max", "default")
+    assert loaded.overridden == {"seed"}
 
 
 @pytest.mark.parametrize(

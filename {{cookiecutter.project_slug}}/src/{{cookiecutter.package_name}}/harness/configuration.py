@@ -33,10 +33,14 @@ class Refusal(Exception):
 
 @dataclass
 class Configuration:
-    """The settings of one command, and the origin of each by its field name."""
+    """The settings of one command, and the origin of each by its field name.
+
+    overridden: the fields whose flag wins over a variable that is set too
+    """
 
     settings: Settings
     origins: dict[str, str]
+    overridden: frozenset[str] = frozenset()
 
 
 def names(field: str) -> list[str]:
@@ -64,6 +68,13 @@ def as_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ",".join(value) or "none"
     return str(value)
+
+
+def as_flags(field: str, value: Any) -> list[str]:
+    """A setting's value, as one would type it."""
+    if isinstance(value, bool):
+        return [flag(field if value else f"no_{field}")]
+    return [flag(field), as_text(value)]
 
 
 def default(info: FieldInfo) -> str:
@@ -96,10 +107,8 @@ def load(argv: Sequence[str] = (), prog: str = "run") -> Configuration:
     given = {FLAG: flags(), ENVIRONMENT: dict(os.environ), DOTENV: _read_dotenv()}
     findings = [*_unknown(given[ENVIRONMENT]), *_unknown(given[DOTENV], "in .env")]
     origins = dict.fromkeys(Settings.model_fields, DEFAULT)
+    overridden: set[str] = set()
     for field in Settings.model_fields:
-        if field in given[FLAG]:
-            origins[field] = FLAG
-            continue
         for origin in (ENVIRONMENT, DOTENV):
             found = [name for name in map(variable, names(field)) if given[origin].get(name)]
             if len({given[origin][name] for name in found}) > 1:
@@ -107,13 +116,17 @@ def load(argv: Sequence[str] = (), prog: str = "run") -> Configuration:
             if found:
                 origins[field] = origin
                 break
+        if field in given[FLAG]:
+            if origins[field] != DEFAULT:
+                overridden.add(field)
+            origins[field] = FLAG
     try:
         settings = Settings(_cli_settings_source=flags)  # type: ignore[call-arg]
     except ValidationError as error:
         findings += [_explain(problem, given, origins) for problem in error.errors()]
     if findings:
         raise Refusal(*dict.fromkeys(findings))
-    return Configuration(settings, origins)
+    return Configuration(settings, origins, frozenset(overridden))
 
 
 def _read_dotenv() -> dict[str, str | None]:

@@ -10,7 +10,7 @@ from ray.tune.analysis import ExperimentAnalysis
 from ray.tune.experiment import Trial
 
 from ..settings import Settings
-from .configuration import without_password
+from .configuration import Configuration, as_flags, without_password
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -98,10 +98,15 @@ def print_best(analysis: ExperimentAnalysis, settings: Settings) -> dict[str, An
     }
 
 
-def again(prog: str, command: str, settings: Settings, *flags: str) -> str:
+def again(prog: str, command: str, configuration: Configuration, *flags: str) -> str:
     """A command about this experiment, as one types it."""
+    settings = configuration.settings
     default = str(Path(Settings.model_fields["storage_path"].get_default()).resolve())
     path = without_password(settings.storage_path)
     place = [] if path == default else ["--storage-path", path]
     name = [str(settings.name)] if command != "run" else ["--name", str(settings.name)]
-    return shlex.join([prog, command, *name, *flags, *place])
+    repeated: list[str] = []
+    for field in sorted(configuration.overridden - {"name", "resume", "into", "storage_path"}):
+        if command != "show":  # else a variable would win over what the run had by its flag
+            repeated += as_flags(field, getattr(settings, field))
+    return shlex.join([prog, command, *name, *flags, *repeated, *place])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..settings import PREFIX, Settings
-from .configuration import Configuration, as_text, flag, without_password
+from .configuration import Configuration, as_flags, as_text, without_password
 from .storage import Storage
 
 FILE = "experiment.json"
@@ -157,7 +157,7 @@ class Record:
             if field in values and field not in OF_THE_COMMAND and origins[field] == "default":
                 values[field] = entry["value"]
                 origins[field] = f"the experiment {self.name}"
-        return Configuration(Settings(**values), origins)
+        return Configuration(Settings(**values), origins, configuration.overridden)
 
     def command(self) -> str:
         """The `run` command that repeats the experiment from the start, under a name to choose."""
@@ -167,12 +167,8 @@ class Record:
             value = entry["value"]
             if info is None or field in OF_THE_COMMAND:
                 continue
-            if as_text(value) == as_text(info.get_default(call_default_factory=True)):
-                continue
-            if isinstance(value, bool):
-                words.append(flag(field) if value else flag(f"no_{field}"))
-            else:
-                words += [flag(field), as_text(value)]
+            if as_text(value) != as_text(info.get_default(call_default_factory=True)):
+                words += as_flags(field, value)
         return shlex.join(["run", *words])
 
     def differences(self, settings: Settings, space: dict[str, Any]) -> list[str]:

@@ -104,7 +104,7 @@ def _run(configuration: Configuration, prog: str, signals: SignalCallback) -> in
         elif not state.exists(storage, record.name):
             print(f"Nothing had been saved of {record.name}: it starts from the beginning.")
         else:
-            if finished := _settle(storage, record, settings, prog):
+            if finished := _settle(storage, record, configuration, prog):
                 print(finished)
                 return DONE
             resume_config = _resume_config(settings, record)
@@ -130,12 +130,14 @@ def _run(configuration: Configuration, prog: str, signals: SignalCallback) -> in
             with contextlib.suppress(OSError):
                 record.end_run(f"ended by {type(error).__name__}: {error}")
             if isinstance(error, OSError):
-                raise Refusal(_storage_failed(storage, error, settings, prog)) from error
+                raise Refusal(_storage_failed(storage, error, configuration, prog)) from error
             raise
-        return _finish(record, analysis, settings, signals.received, prog)
+        return _finish(record, analysis, configuration, signals.received, prog)
 
 
-def _settle(storage: Storage, record: Record, settings: Settings, prog: str) -> str | None:
+def _settle(
+    storage: Storage, record: Record, configuration: Configuration, prog: str
+) -> str | None:
     """Bring the saved state in order. Returns what to say when there is nothing left to run."""
     try:
         if repaired := state.repair(storage, record.name):
@@ -143,17 +145,18 @@ def _settle(storage: Storage, record: Record, settings: Settings, prog: str) -> 
     except ValueError as error:
         raise Refusal(str(error)) from None
     state.settle(storage, record.name)
-    if settings.resume == "extend":
+    resume = configuration.settings.resume
+    if resume == "extend":
         return None
     trials = state.trials(storage, record.name)
     failed = [trial for trial, status, _ in trials if status == "ERROR"]
     complete = record.content["runs"][-1]["outcome"] in {"done", "trials failed"}
-    if not complete or (failed and settings.resume == "errored"):
+    if not complete or (failed and resume == "errored"):
         return None
     retry = ""
     if failed:
-        retry = f"\nFailed trials again: {again(prog, 'run', settings, '--resume', 'errored')}"
-    more = again(prog, "extend", settings, "--num-samples", str(2 * len(trials)))
+        retry = f"\nFailed trials again: {again(prog, 'run', configuration, '--resume', 'errored')}"
+    more = again(prog, "extend", configuration, "--num-samples", str(2 * len(trials)))
     return (
         f"{record.name} is finished: {len(trials)} trials, {len(failed)} failed.{retry}\n"
         f"More trials, or longer ones: {more}"
@@ -174,11 +177,12 @@ def _print_start(settings: Settings, ready: Preflight) -> None:
 def _finish(
     record: Record,
     analysis: ExperimentAnalysis,
-    settings: Settings,
+    configuration: Configuration,
     received: int | None,
     prog: str,
 ) -> int:
     """Write down and print how the run ended. Returns the exit code."""
+    settings = configuration.settings
     failed = failed_trials(analysis)
     print_failures(analysis)
     facts: dict[str, Any] = {
@@ -200,20 +204,22 @@ def _finish(
     try:
         record.end_run(outcome, **facts)
     except OSError as error:
-        print(_storage_failed(record.storage, error, settings, prog))
+        print(_storage_failed(record.storage, error, configuration, prog))
         saved, code = False, code or TRIAL_FAILED
     print(f"Results in {without_password(str(analysis.experiment_path))}")
     if saved and outcome.startswith("interrupted"):
-        print(f"Go on with: {again(prog, 'run', settings, '--resume')}")
+        print(f"Go on with: {again(prog, 'run', configuration, '--resume')}")
     elif failed:
-        print(f"Again: {again(prog, 'run', settings, '--resume', 'errored')}")
+        print(f"Again: {again(prog, 'run', configuration, '--resume', 'errored')}")
     else:
-        print(f"Look again: {again(prog, 'show', settings)}")
+        print(f"Look again: {again(prog, 'show', configuration)}")
     return code
 
 
-def _storage_failed(storage: Storage, error: Exception, settings: Settings, prog: str) -> str:
+def _storage_failed(
+    storage: Storage, error: Exception, configuration: Configuration, prog: str
+) -> str:
     return (
         f"{without_password(storage.path)}: {error}. What was saved before is kept; once the"
-        f" storage is mended, go on with: {again(prog, 'run', settings, '--resume', 'errored')}"
+        f" storage is mended, go on with: {again(prog, 'run', configuration, '--resume', 'errored')}"
     )
