@@ -219,7 +219,8 @@ def _finish(
 def _storage_failed(
     storage: Storage, error: Exception, configuration: Configuration, prog: str
 ) -> str:
+    command = again(prog, "run", configuration, "--resume", "errored")
     return (
         f"{without_password(storage.path)}: {error}. What was saved before is kept; once the"
-        f" storage is mended, go on with: {again(prog, 'run', configuration, '--resume', 'errored')}"
+        f" storage is mended, go on with: {command}"
     )
