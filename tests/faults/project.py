@@ -268,7 +268,8 @@ class Project:
     def workers(self) -> dict[float, list[int]]:
         """The processes that trained a learning rate, the last one last."""
         found: dict[float, list[int]] = {}
-        for line in Path(self.env["FAULT_TRACE"]).read_text().splitlines():
+        path = Path(self.env["FAULT_TRACE"])
+        for line in path.read_text().splitlines() if path.exists() else []:
             rate, _, pid = line.split()
             workers = found.setdefault(float(rate), [])
             if int(pid) not in workers[-1:]:

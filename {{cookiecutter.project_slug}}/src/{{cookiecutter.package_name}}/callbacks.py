@@ -10,6 +10,7 @@ from ray.tune.logger import (
     TBXLoggerCallback,
 )
 
+from .harness.printing import cause
 from .settings import Settings
 
 LOGGERS: dict[str, type[LoggerCallback]] = {
@@ -23,8 +24,7 @@ class FailureCallback(Callback):
     """Says when a trial fails, and why, at once. An example of a driver-side callback."""
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        cause = str(trial.get_error() or "no cause known").strip().splitlines()[-1]
-        print(f"trial {trial.trial_id} failed: {cause}", flush=True)
+        print(f"trial {trial.trial_id} failed: {cause(trial).splitlines()[-1]}", flush=True)
 
 
 def make_callbacks(settings: Settings) -> list[Callback]:

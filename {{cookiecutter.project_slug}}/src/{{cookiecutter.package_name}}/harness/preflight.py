@@ -74,7 +74,8 @@ def _check_storage(configuration: Configuration, result: Preflight) -> None:
         storage = Storage(settings.storage_path)
         storage.probe()
     except OSError as error:
-        reason = without_password(str(error).splitlines()[0])[:200]
+        # pyarrow wraps the reason in where it was found.
+        reason = without_password(str(error).splitlines()[0].rpartition("Detail: ")[2])
         result.findings.append(_storage_finding(settings, f"can't be written ({reason})"))
     else:
         result.storage = storage

@@ -73,11 +73,19 @@ def failed_trials(analysis: ExperimentAnalysis) -> list[Trial]:
     return [trial for trial in analysis.trials if trial.status == Trial.ERROR]
 
 
+def cause(trial: Trial) -> str:
+    """The traceback of a failed trial, as far as the storage gives it."""
+    try:
+        return str(trial.get_error() or "no cause known").rstrip()
+    except OSError as error:
+        return f"its traceback can't be read from the storage: {error}"
+
+
 def print_failures(analysis: ExperimentAnalysis) -> None:
     """Each failed trial's log, and its own traceback: Ray names only the trial."""
     for trial in failed_trials(analysis):
         print(f"\nTrial {trial.trial_id} failed; its log is in {without_password(str(trial.path))}")
-        print(str(trial.get_error() or "no cause known").rstrip())
+        print(cause(trial))
 
 
 def print_best(analysis: ExperimentAnalysis, settings: Settings) -> dict[str, Any] | None:

@@ -118,6 +118,7 @@ def _run(configuration: Configuration, prog: str, signals: SignalCallback) -> in
             state.SpareCallback(storage, record.name, held),
             ResourceCallback(settings.resources_per_trial, settings.wait_for_resources),
         ]
+        signals.block()
         try:
             analysis = tune_run(settings, ready.data, resume_config, callbacks)
         except (Refusal, Interrupted, SystemExit):  # before the first trial
@@ -129,9 +130,12 @@ def _run(configuration: Configuration, prog: str, signals: SignalCallback) -> in
         except BaseException as error:
             with contextlib.suppress(OSError):
                 record.end_run(f"ended by {type(error).__name__}: {error}")
-            if isinstance(error, OSError):
-                raise Refusal(_storage_failed(storage, error, configuration, prog)) from error
-            raise
+            if (failure := _storage_failure(storage, error)) is None:
+                raise
+            print(_storage_failed(storage, failure, configuration, prog))
+            return TRIAL_FAILED
+        finally:
+            signals.unblock()
         return _finish(record, analysis, configuration, signals.received, prog)
 
 
@@ -214,6 +218,17 @@ def _finish(
     else:
         print(f"Look again: {again(prog, 'show', configuration)}")
     return code
+
+
+def _storage_failure(storage: Storage, error: BaseException) -> OSError | None:
+    """The storage's failure behind an error of Ray, if it is one."""
+    if isinstance(error, OSError):
+        return error
+    try:
+        storage.probe()
+    except OSError as failure:
+        return failure
+    return None
 
 
 def _storage_failed(

@@ -9,6 +9,7 @@ from ray.tune import Callback
 ENDING = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
+BLOCKED = set(ENDING) - {signal.SIGINT}
 
 
 class Interrupted(BaseException):
@@ -21,7 +22,9 @@ class Interrupted(BaseException):
 class SignalCallback(Callback):
     """Lets the other signals do what Ray does for SIGINT: save the state and return.
 
-    `received` is the number of the first signal, or None.
+    `received` is the number of the first signal, or None. A scheduler signals the whole process
+    group, and Ray's daemons are in it. What is blocked while they start stays blocked in them, and
+    they live on while the state is saved; Ray itself does so with SIGINT alone.
     """
 
     def __init__(self) -> None:
@@ -33,12 +36,20 @@ class SignalCallback(Callback):
     def _too_early(self, number: int, frame: Any) -> None:
         raise Interrupted(number)
 
+    def block(self) -> None:
+        """Called before Ray starts. A signal that comes meanwhile waits for `setup`."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+
+    def unblock(self) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
+
     def setup(self, *_: Any, **info: Any) -> None:
         """Called when Ray has set its handlers, of SIGINT, SIGUSR1, and an exit for SIGTERM."""
         self._ray = signal.getsignal(signal.SIGINT)
         for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._save)
+        self.unblock()
 
     def _save(self, number: int, frame: Any) -> None:
         if self.received is not None:
