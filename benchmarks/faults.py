@@ -86,7 +86,7 @@ def strike(
         rows[fault].early += early
         run.kill(number, group=group)
         code = run.wait()
-        if code not in (128 + number, -signal.SIGKILL):
+        if code not in (0, 128 + number, -number):
             print(f"{fault}: exit code {code}, and said:\n{run.said}", file=sys.stderr)
         left = run.gone()
         if left:
@@ -108,7 +108,7 @@ def soak_once(
         struck += strike(run, project, experiment, chance, rows)
         if run.process.poll() == 0 or (run.process.poll() is None and run.wait() == 0):
             break
-        if run.process.returncode not in (130, 143, -signal.SIGKILL):
+        if run.process.returncode not in (130, 143, -signal.SIGKILL, -signal.SIGTERM):
             raise AssertionError(f"ended with {run.process.returncode}:\n{run.said}")
     try:
         check_end(experiment, whole, ITERATIONS)

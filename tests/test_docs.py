@@ -1,13 +1,16 @@
-"""What the documents say is so: each command in them is run, each link leads somewhere, each table agrees with the code.
+"""What the documents say is so: each command is run, links lead somewhere, tables fit the code.
 
-How a page is run: its ```bash and ```console blocks are one shell session, in order, and must exit with 0, or with what
-the page shows after `echo $?`. In a ```console block, commands begin with `$ `; what is shown below them must be
-printed, numbers and ids aside, `…` standing for anything. A ```python block is a script, run where the session is.
-Comments of Markdown, which a reader does not see, say what a command can't:
-`<!-- in: the checkout -->`, `<!-- in: an empty folder -->` or `<!-- in: the project -->` before a block that starts
-elsewhere; `<!-- it prints -->` before a ```text block that shows what the last command printed;
-`<!-- meanwhile: a new version -->` for what someone else does; `<!-- this is now: the project -->` for the project
-that later blocks and pages are about.
+How a page is run: its ```bash and ```console blocks are one shell session, in order, and must exit
+with 0, or with what the page shows after `echo $?`. In a ```console block, commands start `$ `;
+what is shown below them must be printed, numbers and ids aside, `…` standing for anything. A
+```python block is a script, run where the session is. Comments of Markdown, which a reader does not
+see, say what a command can't:
+
+- `<!-- in: the checkout -->`, `<!-- in: an empty folder -->` or `<!-- in: the project -->` before a
+  block that starts elsewhere;
+- `<!-- it prints -->` before a ```text block that shows what the last command printed;
+- `<!-- meanwhile: a new version -->` for what someone else does;
+- `<!-- this is now: the project -->` for the project that later blocks and pages are about.
 """
 
 import ast
@@ -24,13 +27,14 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
 import pexpect
 import pytest
+
 from tests.conftest import BIN, OUTSIDE, ROOT, TREE, run, with_cookiecutter
 
 # They share a project and two servers, and stay in one worker (pytest-xdist's loadfile).
@@ -41,13 +45,17 @@ PAGES = [README, *DOCS]
 PACKAGE = ROOT / TREE / "src/{{cookiecutter.package_name}}"
 SECONDS = 200  # for one command
 # How the engines' prompts look, or the end.
-QUESTIONS = [r"🎤|\)(?:\x1b\[0m)?: ", pexpect.EOF, pexpect.TIMEOUT]
+QUESTIONS: list[str | type[pexpect.EOF] | type[pexpect.TIMEOUT]] = [
+    r"🎤|\)(?:\x1b\[0m)?: ",
+    pexpect.EOF,
+    pexpect.TIMEOUT,
+]
 MOTO = "moto[server]>=5.1"
 
 # What ARGS is for a command. `make test` would start these very tests, and those of a project
 # are run by tests/test_generated_project.py: here it is enough that pytest is started.
 BOUNDS = {"make test": "--version", "make unit": "--version"}
-SMALL = {"EXPERIMENT_NUM_SAMPLES": "1", "EXPERIMENT_MAX_ITERATIONS": "2"}
+SMALL = {"EXPERIMENT_NUM_SAMPLES": "2", "EXPERIMENT_MAX_ITERATIONS": "2"}
 
 
 # ------------------------------------------------------------ reading a page
@@ -68,7 +76,9 @@ def read(page: str) -> list[Step]:
     steps: list[Step] = []
     lines = iter(enumerate(page.splitlines(), start=1))
     for number, line in lines:
-        if comment := re.fullmatch(r"\s*<!-- (?:(in|meanwhile|this is now): (.+)|it (prints)) -->", line):
+        if comment := re.fullmatch(
+            r"\s*<!-- (?:(in|meanwhile|this is now): (.+)|it (prints)) -->", line
+        ):
             steps.append(Step(comment[1] or comment[3], comment[2] or "", number))
         if fence := re.fullmatch(r"\s*```(.*)", line):
             block: list[tuple[int, str]] = []
@@ -128,7 +138,7 @@ def pattern(shown: str) -> str:
 
 @dataclass
 class Session:
-    """A shell that keeps its folder, its variables and its last exit code from command to command."""
+    """A shell: folder, variables and last exit code stay from command to command."""
 
     folder: Path
     env: dict[str, str]
@@ -165,10 +175,12 @@ class Session:
         )
         printed = ""
         try:
-            while (event := child.expect(QUESTIONS)) == 0:
-                printed += child.before + child.after
+            while (event := child.expect(list(QUESTIONS))) == 0:
+                printed += f"{child.before}{child.after}"
                 child.send("\r")
-            printed += child.before + f"\nstill running after {SECONDS} s" * (event == 2)
+            printed += f"{child.before}"
+            if event == 2:
+                printed += f"\nstill running after {SECONDS} s"
         finally:
             child.close(force=True)
         self.code = child.exitstatus if child.exitstatus is not None else -1
@@ -217,8 +229,8 @@ def published(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def publish(template: Path) -> None:
     """Change the template and tag the change, as its maintainers do."""
-    refusal = template / TREE / "src/{{cookiecutter.package_name}}/harness/refusal.py"
-    refusal.write_text(refusal.read_text("utf-8") + "# a later version\n", "utf-8")
+    changed = template / TREE / "src/{{cookiecutter.package_name}}/harness/__init__.py"
+    changed.write_text(changed.read_text("utf-8") + "# a later version\n", "utf-8")
     run("git", "commit", "-q", "-a", "-m", "Change", cwd=template)
     count = len(run("git", "tag", cwd=template).stdout.split())
     run("git", "tag", f"v0.{count + 1}.0", cwd=template)
@@ -288,14 +300,10 @@ def server(command: list[str], env: Env, log: Path, port: int) -> Iterator[None]
         yield
     finally:
         process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            pass
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 def listens(port: int) -> bool:
@@ -363,6 +371,9 @@ class Places:
             folder = self.request.getfixturevalue("checkout")
         elif place == "the project":
             folder, env = self.project.folder, self.project.env
+            shutil.rmtree(
+                folder / "results", ignore_errors=True
+            )  # a page starts with no experiments
         else:
             assert place == "an empty folder", place
             folder.mkdir()
@@ -406,7 +417,8 @@ def follow(page: str, places: Places, place: str = "") -> None:
             step.text = f".venv/bin/python {shlex.quote(str(script))}"
         if step.kind != "prints":
             command = plain(step.text)
-            once = place == "the project" and re.match(r"make \w+$|ray-tune-experiment run ", command)
+            once = re.match(r"make \w+$|ray-tune-experiment run (?!.*--name)", command)
+            once = once if place == "the project" else None
             if once and command in places.project.done:
                 continue  # another page has it too
             session.args = BOUNDS.get(command, "")
@@ -493,7 +505,7 @@ def test_every_page_is_in_the_index_and_the_readme() -> None:
 
 
 def table(page: Path, first: str) -> dict[str, list[str]]:
-    """Return the rows of the table whose first column is `first`, by what stands there in backticks."""
+    """Return the rows of the table whose first column is `first`, by the code there."""
     text = page.read_text("utf-8").partition(f"| {first} |")[2].split("\n\n")[0]
     rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in text.splitlines()[2:]]
     return {re.findall(r"`([^`]+)`", row[0])[0]: row[1:] for row in rows}
@@ -548,7 +560,9 @@ OTHERS = ("AWS_", "OMP_", "RAY_", "SIG", "TUNE_")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_settings_that_are_named_exist(page: Path) -> None:
     known = {name for own, older in settings().items() for name in (own, *older)}
-    named = set(re.findall(r"(?<![\w/.-])[A-Z][A-Z0-9_]{2,}(?![\w.-]*[a-z])", page.read_text("utf-8")))
+    named = set(
+        re.findall(r"(?<![\w/.-])[A-Z][A-Z0-9_]{2,}(?![\w.-]*[a-z])", page.read_text("utf-8"))
+    )
     named = {name for name in named if not name.startswith(OTHERS)}
     unknown = {name for name in named if name.removeprefix("EXPERIMENT_") not in known}
     assert unknown - WORDS == set()
@@ -592,19 +606,21 @@ def test_tree_in_the_readme() -> None:
 
 # What users of older versions of Ray Tune, or of its tutorials, look for.
 TERMS = """
-    tune.run; ray.init; ray.shutdown; TrialRunner; TuneController; checkpoint; graceful; resume; RESUME; NAME; STOP;
-    progress.csv; callbacks.py; local_dir; LOCAL_DIR; STORAGE_PATH; LOG_TO_FILE; LoggerCallback; resources_per_trial;
-    RESOURCES_PER_TRIAL; MAX_CONCURRENT_TRIALS; Modin; distributed training; Ray Train; bucket; METRIC; MODE;
-    keep_checkpoints_num; KEEP_CHECKPOINTS_NUM; NUM_TO_KEEP; checkpoint_score_attr; CHECKPOINT_SCORE_ATTR;
-    CHECKPOINT_SCORE_ATTRIBUTE; checkpoint_freq; CHECKPOINT_FREQ; CHECKPOINT_FREQUENCY; checkpoint_at_end;
-    CHECKPOINT_AT_END; VERBOSE; setup; step; save_checkpoint; load_checkpoint; reset_config; cleanup; _export_model;
-    EXPORT_FORMATS; log_results; log_result; LOGGERS=none; TUNE_DISABLE_AUTO_CALLBACK_LOGGERS; Stopper; __call__;
-    stop_all; MaximumIterationStopper; MAX_ITERATIONS; ExperimentAnalysis; results_df; dataframe(); trial_dataframes;
-    trials; RAY_ADDRESS; SIGINT; SIGUSR1
+    tune.run; ray.init; ray.shutdown; TrialRunner; TuneController; checkpoint; graceful; resume;
+    RESUME; NAME; STOP; progress.csv; callbacks.py; local_dir; LOCAL_DIR; STORAGE_PATH;
+    LOG_TO_FILE; LoggerCallback; resources_per_trial; RESOURCES_PER_TRIAL;
+    MAX_CONCURRENT_TRIALS; Modin; distributed training; Ray Train; bucket; METRIC; MODE;
+    keep_checkpoints_num; KEEP_CHECKPOINTS_NUM; NUM_TO_KEEP; checkpoint_score_attr;
+    CHECKPOINT_SCORE_ATTR; CHECKPOINT_SCORE_ATTRIBUTE; checkpoint_freq; CHECKPOINT_FREQ;
+    CHECKPOINT_FREQUENCY; checkpoint_at_end; CHECKPOINT_AT_END; VERBOSE; setup; step;
+    save_checkpoint; load_checkpoint; reset_config; cleanup; _export_model; EXPORT_FORMATS;
+    log_results; log_result; LOGGERS=none; TUNE_DISABLE_AUTO_CALLBACK_LOGGERS; Stopper;
+    __call__; stop_all; MaximumIterationStopper; MAX_ITERATIONS; ExperimentAnalysis; results_df;
+    dataframe(); trial_dataframes; trials; RAY_ADDRESS; SIGINT; SIGUSR1
 """
 
 
 def test_terms_are_in_the_docs() -> None:
     text = "\n".join(page.read_text("utf-8") for page in PAGES)
-    terms = [term.strip() for term in TERMS.split(";")]
+    terms = [term.strip() for term in TERMS.replace("\n   ", "").split(";")]
     assert [t for t in terms if not re.search(rf"(?<!\w){re.escape(t)}", text)] == []

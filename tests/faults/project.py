@@ -125,6 +125,15 @@ class Run:
         assert pid in self.processes(), f"{pid} is none of {self.processes()}"
         os.kill(pid, signal.SIGKILL)
 
+    def kill_tree(self, pid: int) -> None:
+        """Kill one process of the run and those that it started, as when a node is lost."""
+        parents = {other: int(_stat(other)[1]) for other in self.processes()}
+        lost = [pid]
+        for parent in lost:
+            lost += [child for child, its in parents.items() if its == parent]
+        for each in lost:
+            self.kill_process(each)
+
     def processes(self) -> dict[int, str]:
         """The processes that are left of the run, with their command lines."""
         return marked(self.mark)
@@ -171,6 +180,11 @@ def _address(text: str) -> str:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
+def _stat(pid: int) -> list[str]:
+    """What /proc/PID/stat says after the name: state, parent, …"""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
 def marked(mark: str) -> dict[int, str]:
     """The living processes that carry a mark in their environment."""
     found = {}
@@ -178,7 +192,7 @@ def marked(mark: str) -> dict[int, str]:
         try:
             if f"{MARK}={mark}".encode() not in (folder / "environ").read_bytes().split(b"\0"):
                 continue
-            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+            state = _stat(int(folder.name))[0]
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:  # ended meanwhile
             continue

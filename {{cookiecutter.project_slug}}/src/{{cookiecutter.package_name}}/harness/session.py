@@ -135,6 +135,7 @@ def _run(configuration: Configuration, prog: str, signals: SignalCallback) -> in
             print(_storage_failed(storage, failure, configuration, prog))
             return TRIAL_FAILED
         finally:
+            signals.finish()
             signals.unblock()
         return _finish(record, analysis, configuration, signals.received, prog)
 

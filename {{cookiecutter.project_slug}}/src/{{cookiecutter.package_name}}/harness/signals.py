@@ -46,10 +46,18 @@ class SignalCallback(Callback):
     def setup(self, *_: Any, **info: Any) -> None:
         """Called when Ray has set its handlers, of SIGINT, SIGUSR1, and an exit for SIGTERM."""
         self._ray = signal.getsignal(signal.SIGINT)
+        self._catch()
+        self.unblock()
+
+    def finish(self) -> None:
+        """Called when Ray is done: the outcome is still to be written down."""
+        self._ray = None
+        self._catch()
+
+    def _catch(self) -> None:
         for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._save)
-        self.unblock()
 
     def _save(self, number: int, frame: Any) -> None:
         if self.received is not None:

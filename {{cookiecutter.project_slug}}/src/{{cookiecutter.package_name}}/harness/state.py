@@ -1,10 +1,13 @@
 """Ray's own state of an experiment: a spare copy of it, and its repair before a resume."""
 
 import contextlib
+import csv
 import fnmatch
+import io
 import json
 import pickle
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from ray.tune.experiment import Trial
 
 from .claim import Claim
 from .storage import Storage
-from .trainable import SEAL
+from .trainable import SEAL, whole
 
 SPARE = "last_good_state"
 EXPERIMENT = "experiment_state-*.json"
@@ -127,48 +130,43 @@ def settle(storage: Storage, name: str) -> None:
     """Bring the trials that a run left unfinished in line with what is on the storage.
 
     One that had reported its last result, and saved it, is marked as ended: Ray would restore it
-    and train one iteration too many. Of the others, checkpoints that are gone are forgotten; where
-    the newest is gone, the trial goes back to an older one, or else ahead to a newer.
+    and train one iteration too many. The others forget checkpoints that are gone or damaged, and
+    their tables end where they go on, so that no iteration stands in them twice.
     """
     file = max(fnmatch.filter(_state_files(storage, name), EXPERIMENT))
     state = json.loads(storage.read(name, file) or b"{}")
-    changed = False
     for pair in state["trial_data"]:
         trial = Trial.from_json_state(pair[0], stub=True)
         trial.restore_run_metadata(pair[1])
         if trial.status in ENDED:
             continue
+        _forget_what_is_gone(storage, name, trial)
         last = trial.last_result or {}
         saved = trial.latest_checkpoint_result
-        iteration = saved.metrics.get("training_iteration") if saved else None
-        if last.get("done") and iteration == last["training_iteration"]:
+        result = saved.metrics if saved else {}
+        if last.get("done") and result.get("training_iteration") == last["training_iteration"]:
             pair[0] = json.dumps({**json.loads(pair[0]), "status": Trial.TERMINATED})
-            changed = True
-        elif _forget_what_is_gone(storage, name, trial):
-            pair[1] = trial.run_metadata.get_json_state()
-            changed = True
-    if changed:
-        storage.write(json.dumps(state).encode(), name, file)
+        else:
+            _cut_tables(storage, name, str(trial.relative_logdir), result)
+        pair[1] = trial.run_metadata.get_json_state()
+    storage.write(json.dumps(state).encode(), name, file)
 
 
-def _forget_what_is_gone(storage: Storage, name: str, trial: Trial) -> bool:
-    """Rebuild the list of a trial's checkpoints from those on the storage, if it differs."""
+def _forget_what_is_gone(storage: Storage, name: str, trial: Trial) -> None:
+    """Keep the checkpoints that are whole; where the newest is not, an older, or else a newer."""
     manager: Any = trial.run_metadata.checkpoint_manager
     newest: Any = manager.latest_checkpoint_result
     if newest is None:
-        return False
-    known = {
-        Path(result.checkpoint.path).name: result for result in manager.best_checkpoint_results
-    }
-    folder = str(trial.relative_logdir)
-    there = sorted(
-        entry for entry in storage.files(name, folder) if entry.startswith("checkpoint_")
-    )
-    latest = Path(newest.checkpoint.path).name
-    if latest in there and set(known) <= set(there):
-        return False
+        return
+    folder, latest = str(trial.relative_logdir), Path(newest.checkpoint.path).name
+    known = {Path(r.checkpoint.path).name: r for r in [*manager.best_checkpoint_results, newest]}
+    there = sorted(e for e in storage.files(name, folder) if e.startswith("checkpoint_"))
+    there = [entry for entry in there if _is_whole(storage, name, folder, entry)]
     older = [entry for entry in there if entry <= latest]
     entries = [entry for entry in older if entry in known] or older[-1:] or there[:1]
+    if entries[-1:] != [latest]:
+        went = f"goes back to {entries[-1]}" if entries else "starts from the beginning"
+        print(f"trial {trial.trial_id}: {latest} is damaged or gone; it {went}")
     rebuilt = type(manager)(manager.checkpoint_config)
     for entry in entries:
         result = known.get(entry)
@@ -179,4 +177,50 @@ def _forget_what_is_gone(storage: Storage, name: str, trial: Trial) -> bool:
             result = type(newest)(checkpoint=checkpoint, metrics=seal["result"])
         rebuilt.register_checkpoint(result)
     trial.run_metadata.checkpoint_manager = rebuilt
-    return True
+
+
+def _is_whole(storage: Storage, *folder: str) -> bool:
+    """Whether a checkpoint has its seal and, on a disk, is what the seal says.
+
+    In a bucket that would mean to load it; there the worker that restores it looks.
+    """
+    seal = storage.read(*folder, SEAL)
+    if seal is None or not storage.local:
+        return seal is not None
+    names = [n for n in storage.files(*folder) if n != SEAL and not n.startswith(".")]
+    return whole(seal, {name: storage.read(*folder, name) or b"" for name in names})
+
+
+def _cut_tables(storage: Storage, name: str, folder: str, result: dict[str, Any]) -> None:
+    """End result.json and progress.csv with the result that a trial goes on from."""
+    goes_on_from = result.get("training_iteration", 0)
+    text = storage.read(name, folder, "result.json")
+    if text is not None:
+        rows = {row["training_iteration"]: row for row in _json_lines(text)}
+        rows = _until(goes_on_from, rows, result)
+        lines = "".join(json.dumps(row) + "\n" for row in rows.values())
+        storage.write(lines.encode(), name, folder, "result.json")
+    text = storage.read(name, folder, "progress.csv")
+    if text is not None:
+        reader = csv.DictReader(io.StringIO(text.decode(errors="replace"), newline=""))
+        table = {int(row["training_iteration"]): row for row in reader if row["training_iteration"]}
+        table = _until(goes_on_from, table, result)
+        target = io.StringIO(newline="")
+        writer = csv.DictWriter(target, reader.fieldnames or [], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(table.values())
+        storage.write(target.getvalue().encode(), name, folder, "progress.csv")
+
+
+def _until(last: int, rows: dict[int, Any], result: dict[str, Any]) -> dict[int, Any]:
+    """The rows up to an iteration, in order; its own may not have reached the storage."""
+    kept = {iteration: rows[iteration] for iteration in sorted(rows) if iteration <= last}
+    if last and last not in kept:
+        kept[last] = {k: v for k, v in result.items() if isinstance(v, int | float | str | bool)}
+    return kept
+
+
+def _json_lines(text: bytes) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):  # the last may be cut off
+            yield json.loads(line)

@@ -40,6 +40,18 @@ class StoredTrainable(tune.Trainable):
             self._storage.persist_artifacts(force=True)
         return exported
 
+    def _open_logfiles(self, *names: str | None) -> None:
+        """Let the log files of a restored trial begin with what they held before."""
+        for name in names:
+            if name and self._storage is not None and not Path(self.logdir, name).exists():
+                kept = f"{self._storage.trial_fs_path}/{name}"
+                try:
+                    with self._storage.storage_filesystem.open_input_stream(kept) as stream:
+                        Path(self.logdir, name).write_bytes(stream.read())
+                except OSError:  # a new trial has none
+                    continue
+        super()._open_logfiles(*names)  # type: ignore[no-untyped-call]
+
     def restore(self, checkpoint_path: Any) -> None:
         """Restore the checkpoint, or else the next one of the same trial that is whole."""
         try:
@@ -76,6 +88,15 @@ def _digests(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != SEAL and not path.name.startswith(".")
     }
+
+
+def whole(seal: bytes | None, files: dict[str, bytes]) -> bool:
+    """Whether the files of a checkpoint, by name, are those that its seal names."""
+    try:
+        digests = json.loads(seal or b"")["files"]
+    except (ValueError, KeyError):
+        return False
+    return bool(digests == {name: hashlib.sha256(data).hexdigest() for name, data in files.items()})
 
 
 def _sealing(save: Callable[..., Any]) -> Callable[..., Any]:
