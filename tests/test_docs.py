@@ -574,6 +574,11 @@ def test_table_of_older_names() -> None:
     assert {older: now for older, (now,) in rows.items()} == expected
 
 
+def test_variables_of_ray_that_a_project_sets_are_explained() -> None:
+    ours = set(re.findall(r'"((?:RAY|TUNE)_\w+)"', read_source("harness/quiet.py")))
+    assert ours - set(table(ROOT / "docs/settings.md", "variable")) == set()
+
+
 def test_every_argument_of_tune_run_is_explained() -> None:
     calls = [n for n in ast.walk(ast.parse(read_source("tune_run.py"))) if isinstance(n, ast.Call)]
     (call,) = [n for n in calls if ast.unparse(n.func) == "tune.run"]
