@@ -1,5 +1,8 @@
 """Yours: what the driver does when a trial starts, reports, ends or fails."""
 
+import json
+import math
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -11,7 +14,7 @@ from ray.tune.logger import (
 )
 
 from .harness.printing import cause
-from .settings import Settings
+from .settings import METRICS, Settings
 
 LOGGERS: dict[str, type[LoggerCallback]] = {
     "csv": CSVLoggerCallback,
@@ -27,6 +30,32 @@ class FailureCallback(Callback):
         print(f"trial {trial.trial_id} failed: {cause(trial).splitlines()[-1]}", flush=True)
 
 
+class BestLogger(LoggerCallback):
+    """Keeps the best result so far in best.json of the experiment. An example of a logger."""
+
+    def __init__(self, metric: str, mode: str) -> None:
+        self.metric, self.sign = metric, 1 if mode == "max" else -1
+        self.best: float | None = None
+
+    def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
+        value = result[self.metric]
+        if math.isfinite(value) and (self.best is None or self.sign * (value - self.best) > 0):
+            self.best = value
+            best = {k: result[k] for k in ("trial_id", "training_iteration", *METRICS, "config")}
+            # Beside the trial's folder; Ray copies it to the storage path with its own state.
+            Path(trial.local_path).with_name("best.json").write_text(json.dumps(best, indent=2))
+
+    def get_state(self) -> dict[str, Any]:
+        """What a resume gives back to `set_state`."""
+        return {"best": self.best}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.best = state["best"]
+
+
 def make_callbacks(settings: Settings) -> list[Callback]:
-    """The callbacks of a run: ours, and the loggers that LOGGERS names."""
-    return [FailureCallback(), *(LOGGERS[name]() for name in settings.loggers)]
+    """The callbacks of a run: ours, and the loggers that LOGGERS names; with none, no logger."""
+    loggers: list[Callback] = [LOGGERS[name]() for name in settings.loggers]
+    if loggers:
+        loggers.append(BestLogger(settings.metric, settings.mode))
+    return [FailureCallback(), *loggers]

@@ -46,6 +46,12 @@ def test_each_trial_leaves_its_results(analysis: ExperimentAnalysis, folder: Pat
         assert len(list(files.glob(f"checkpoint_*/{CHECKPOINT_FILE}"))) == 2
 
 
+def test_the_logger_of_our_own(analysis: ExperimentAnalysis, folder: Path) -> None:
+    best = json.loads((folder / "best.json").read_text())
+    values = pd.concat(analysis.trial_dataframes.values())["validation_accuracy"]
+    assert best["validation_accuracy"] == values.max()
+
+
 def test_each_trial_leaves_a_model(analysis: ExperimentAnalysis, folder: Path) -> None:
     digits = load_digits(as_frame=True)
     for trial in analysis.trials:

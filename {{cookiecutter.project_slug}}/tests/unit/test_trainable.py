@@ -40,10 +40,12 @@ def test_a_bad_configuration_scores_badly(make_trainable: Make) -> None:
     assert [metrics(trainable) for _ in range(5)][-1]["validation_accuracy"] < 0.5
 
 
-def test_a_restored_trial_continues_as_if_never_stopped(make_trainable: Make) -> None:
+def test_a_restored_trial_continues_as_if_never_stopped(
+    make_trainable: Make, tmp_path: Path
+) -> None:
     trainable = make_trainable()
     trainable.train()
-    saved = trainable.save()
+    saved = trainable.save(str(tmp_path / "checkpoint"))
     expected = [metrics(trainable) for _ in range(3)]
 
     restored = make_trainable(seed=1)

@@ -73,6 +73,12 @@ def failed_trials(analysis: ExperimentAnalysis) -> list[Trial]:
     return [trial for trial in analysis.trials if trial.status == Trial.ERROR]
 
 
+def place(settings: Settings, trial: Trial | None = None) -> str:
+    """Where an experiment is kept, or one of its trials."""
+    parts = [settings.storage_path, settings.name, trial.relative_logdir if trial else None]
+    return "/".join(str(part).rstrip("/") for part in parts if part)
+
+
 def cause(trial: Trial) -> str:
     """The traceback of a failed trial, as far as the storage gives it."""
     try:
@@ -81,10 +87,10 @@ def cause(trial: Trial) -> str:
         return f"its traceback can't be read from the storage: {error}"
 
 
-def print_failures(analysis: ExperimentAnalysis) -> None:
+def print_failures(analysis: ExperimentAnalysis, settings: Settings) -> None:
     """Each failed trial's log, and its own traceback: Ray names only the trial."""
     for trial in failed_trials(analysis):
-        print(f"\nTrial {trial.trial_id} failed; its log is in {without_password(str(trial.path))}")
+        print(f"\nTrial {trial.trial_id} failed; its log is in {place(settings, trial)}")
         print(cause(trial))
 
 
@@ -98,7 +104,7 @@ def print_best(analysis: ExperimentAnalysis, settings: Settings) -> dict[str, An
     print(f"\nBest of {len(analysis.trials)} trials: {settings.metric} {value:.4f}")
     for name, chosen in best.evaluated_params.items():
         print(f"  {name} = {chosen:.4g}" if isinstance(chosen, float) else f"  {name} = {chosen}")
-    print(f"  in {without_password(str(best.path))}")
+    print(f"  in {place(settings, best)}")
     return {
         "trial": best.trial_id,
         settings.metric: value,
@@ -111,10 +117,10 @@ def again(prog: str, command: str, configuration: Configuration, *flags: str) ->
     settings = configuration.settings
     default = str(Path(Settings.model_fields["storage_path"].get_default()).resolve())
     path = without_password(settings.storage_path)
-    place = [] if path == default else ["--storage-path", path]
+    where = [] if path == default else ["--storage-path", path]
     name = [str(settings.name)] if command != "run" else ["--name", str(settings.name)]
     repeated: list[str] = []
     for field in sorted(configuration.overridden - {"name", "resume", "into", "storage_path"}):
         if command != "show":  # else a variable would win over what the run had by its flag
             repeated += as_flags(field, getattr(settings, field))
-    return shlex.join([prog, command, *name, *flags, *repeated, *place])
+    return shlex.join([prog, command, *name, *flags, *repeated, *where])

@@ -14,7 +14,7 @@ from ..tune_run import tune_run
 from . import claim, state
 from .configuration import Configuration, Refusal, without_password
 from .preflight import Preflight, ResourceCallback, check, check_content
-from .printing import again, failed_trials, print_best, print_failures
+from .printing import again, failed_trials, place, print_best, print_failures
 from .provenance import STOPPING, Record
 from .signals import Interrupted, SignalCallback
 from .storage import Storage
@@ -189,7 +189,7 @@ def _finish(
     """Write down and print how the run ended. Returns the exit code."""
     settings = configuration.settings
     failed = failed_trials(analysis)
-    print_failures(analysis)
+    print_failures(analysis, settings)
     facts: dict[str, Any] = {
         "trials": len(analysis.trials),
         "failed": [trial.trial_id for trial in failed],
@@ -211,7 +211,7 @@ def _finish(
     except OSError as error:
         print(_storage_failed(record.storage, error, configuration, prog))
         saved, code = False, code or TRIAL_FAILED
-    print(f"Results in {without_password(str(analysis.experiment_path))}")
+    print(f"Results in {place(settings)}")
     if saved and outcome.startswith("interrupted"):
         print(f"Go on with: {again(prog, 'run', configuration, '--resume')}")
     elif failed:
