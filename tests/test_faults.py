@@ -7,6 +7,7 @@ the trials, the metrics and the best of one that nobody disturbed.
 
 import json
 import random
+import re
 import shutil
 import signal
 import time
@@ -51,13 +52,13 @@ def started(project: Project, *flags: object, name: str = "x", **env: str) -> Ru
 
 @pytest.fixture
 def interrupted(project: Project) -> Experiment:  # noqa: F811
-    """An experiment whose driver was killed while two trials were running."""
+    """An experiment that was interrupted while two trials were running: its state is up to date."""
     run = started(project, FAULT_SLEEP="0.8")
     experiment = project.experiment("x")
     run.until(lambda: len(list(experiment.folder.glob("trial_*/checkpoint_*/seal.json"))) >= 4)
     time.sleep(2)
-    run.kill(signal.SIGKILL)
-    assert run.wait() == -signal.SIGKILL
+    run.kill(signal.SIGINT)
+    assert run.wait() == 130
     assert not run.gone()
     return project.experiment("x")
 
@@ -121,7 +122,10 @@ def test_an_end_before_the_first_trial(
     project: Project,  # noqa: F811
     number: signal.Signals,
 ) -> None:
-    """Ray needs seconds to start; what ends meanwhile can be started again."""
+    """Ray needs seconds to start; what ends meanwhile can be started again, or gone on with.
+
+    SIGTERM waits until Ray is up, so that Ray's daemons are spared and the state is saved.
+    """
     one = ("--num-samples", "1", "--max-iterations", "1")
     run = project.start("run", "--name", "x", *one)
     run.until(lambda: "Starting Ray" in run.said)
@@ -129,9 +133,12 @@ def test_an_end_before_the_first_trial(
     run.kill(number)
     code = run.wait()
     assert not run.gone()
+    command = ["run", "--name", "x", "--resume"]
     if number == signal.SIGKILL:
         assert code == -number
-        command = ["run", "--name", "x", "--resume"]
+    elif number == signal.SIGTERM:
+        assert code == 128 + number, run.said
+        command = resume_command(project, run.said)
     else:
         assert code == 128 + number, run.said
         assert "nothing has been run" in run.said
@@ -283,12 +290,13 @@ def test_truncated_files(project: Project, interrupted: Experiment, whole: Exper
             model = folder / "model.skops"
             model.write_bytes(model.read_bytes()[:1000])
     trained = {rate(whole, index): len(project.trace()[rate(whole, index)]) for index in range(2)}
-    project.run("run", "--name", "checkpoints", "--resume")
+    said = project.run("run", "--name", "checkpoints", "--resume")
     check_end(checkpoints, whole, ITERATIONS)
     for index in range(2):
         epochs = project.trace()[rate(whole, index)][trained[rate(whole, index)] :]
         assert epochs[0] == oldest[index] + 1, epochs
-        assert "Went back to" in (checkpoints.trial_folder(index) / "stdout").read_text()
+        went_back = f"{checkpoints.trial_folder(index).name.replace('_', ' ', 1)}: checkpoint_"
+        assert re.search(rf"{went_back}\d+ is damaged or gone; it goes back to checkpoint_", said)
 
     shutil.rmtree(spareless.folder / "last_good_state")
     for state in spareless.folder.glob("experiment_state-*"):
