@@ -122,7 +122,7 @@ def _run(configuration: Configuration, prog: str, signals: SignalCallback) -> in
         try:
             analysis = tune_run(settings, ready.data, resume_config, callbacks)
         except (Refusal, Interrupted, SystemExit):  # before the first trial
-            if len(record.content["runs"]) == 1:
+            if len(record.content["runs"]) == 1 and not state.exists(storage, record.name):
                 storage.delete_experiment(record.name)
             else:
                 record.end_run("ended before the first trial")
