@@ -131,6 +131,9 @@ class Settings(BaseSettings):
     # The search
     metric: Metric = Field(default="validation_accuracy", description="metric that is optimised")
     mode: Literal["min", "max"] = Field(default="max", description="whether less or more is better")
+    scope: Literal["all", "last", "avg", "last-5-avg", "last-10-avg"] = Field(
+        default="all", description="which results of a trial count when the best one is chosen"
+    )
     num_samples: int = Field(default=8, ge=1, description="trials to sample from the search space")
     scheduler: Literal["fifo", "asha"] = Field(
         default="fifo", description="asha stops trials early that fall behind"

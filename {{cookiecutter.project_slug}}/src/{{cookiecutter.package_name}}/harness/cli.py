@@ -6,9 +6,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from .configuration import Configuration, Refusal, as_text, load, nearest, variable
+from .configuration import (
+    PACKAGE,
+    Configuration,
+    Refusal,
+    as_text,
+    load,
+    nearest,
+    program,
+    variable,
+)
 
-PACKAGE = __package__.partition(".")[0]
 DONE, TRIAL_FAILED, REFUSED = 0, 1, 2
 
 
@@ -22,7 +30,7 @@ def run(configuration: Configuration) -> int:
         settings.name = f"{PACKAGE}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     from .session import run_experiment
 
-    return run_experiment(configuration, PACKAGE)
+    return run_experiment(configuration)
 
 
 def extend(configuration: Configuration) -> int:
@@ -54,7 +62,7 @@ def show(configuration: Configuration) -> int:
     """NAME: what was run, when, from which code, and the command that repeats it"""
     from .overview import print_experiment
 
-    print_experiment(configuration.settings, PACKAGE)
+    print_experiment(configuration.settings)
     return DONE
 
 
@@ -100,7 +108,7 @@ COMMANDS = {
 def usage() -> str:
     """What there is to type."""
     lines = "\n".join(f"  {name:7} {command.call.__doc__}" for name, command in COMMANDS.items())
-    return f"usage: {PACKAGE} COMMAND [--flags]\n\n{lines}\n\n{PACKAGE} run --help: the flags"
+    return f"usage: {program()} COMMAND [--flags]\n\n{lines}\n\n{program()} run --help: the flags"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -124,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise Refusal(f"{name} needs the NAME of an experiment; `list` shows them")
         if name == "extend":
             flags += ["--resume", "extend"]
-        return COMMANDS[name].call(load(flags, prog=f"{PACKAGE} {name}"))
+        return COMMANDS[name].call(load(flags, prog=program(name)))
     except Refusal as refusal:
         for finding in refusal.findings:
             print(f"error: {finding}", file=sys.stderr)

@@ -4,6 +4,9 @@ import difflib
 import json
 import os
 import re
+import shlex
+import shutil
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,7 @@ from pydantic_settings import CliSettingsSource, SettingsError
 
 from ..settings import PREFIX, Settings
 
+PACKAGE = __package__.partition(".")[0]
 RESUME_WORDS = [[word] for word in get_args(Settings.model_fields["resume"].annotation)]
 FLAG, ENVIRONMENT, DOTENV, DEFAULT = "flag", "environment", ".env", "default"
 
@@ -85,6 +89,17 @@ def default(info: FieldInfo) -> str:
 def without_password(text: str) -> str:
     """A text without the credentials that a URI in it may carry."""
     return re.sub(r"://[^/\s]*@", "://***@", text)
+
+
+def program(*words: str) -> str:
+    """A command line of this program, as one types it in this folder."""
+    script = Path(sys.argv[0])
+    started = [str(script)] if script.name != "__main__.py" else [sys.executable, "-m", PACKAGE]
+    if shutil.which(Path(started[0]).name) == started[0]:
+        started[0] = Path(started[0]).name
+    elif Path(started[0]).is_relative_to(Path.cwd()):
+        started[0] = os.path.relpath(started[0])
+    return shlex.join([*started, *words])
 
 
 def load(argv: Sequence[str] = (), prog: str = "run") -> Configuration:

@@ -5,7 +5,7 @@ from rich.table import Table
 
 from ..settings import PREFIX, Settings
 from .claim import running
-from .configuration import Refusal, nearest, without_password
+from .configuration import Refusal, nearest, program, without_password
 from .provenance import Record, experiments
 from .storage import Storage
 
@@ -57,7 +57,7 @@ def print_list(settings: Settings) -> None:
         print(f"No experiment in {without_password(settings.storage_path)}")
 
 
-def print_experiment(settings: Settings, prog: str) -> None:
+def print_experiment(settings: Settings) -> None:
     """All that is known of one experiment."""
     storage = _open(settings)
     try:
@@ -79,5 +79,5 @@ def print_experiment(settings: Settings, prog: str) -> None:
         changed = f", and {git.get('diff', 'new files')}" if git["dirty"] else ""
         print(f"run {number} {run['start']} to {run['end'] or 'no end'}: {run['outcome']}")
         print(f"      {code}{changed}; Python {run['python']}, Ray {run['packages'].get('ray')}")
-        print(f"      {prog} {run['command']}")
-    print(f"Again, under another name: {prog} {record.command()} --name …")
+        print(f"      {program()} {run['command']}")
+    print(f"Again, under another name: {program()} {record.command()} --name …")

@@ -1,6 +1,5 @@
 """What a run prints: one line when a trial ends, one now and then, and the outcome."""
 
-import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from ray.tune.analysis import ExperimentAnalysis
 from ray.tune.experiment import Trial
 
 from ..settings import Settings
-from .configuration import Configuration, as_flags, without_password
+from .configuration import Configuration, as_flags, program, without_password
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -64,8 +63,8 @@ class ProgressLines(ProgressReporter):
 
 
 def best_trial(analysis: ExperimentAnalysis, settings: Settings) -> Trial | None:
-    """The trial with the best finite METRIC in any iteration; None when no trial has one."""
-    best = analysis.get_best_trial(settings.metric, settings.mode, scope="all")
+    """The trial with the best finite METRIC, by MODE and SCOPE; None when no trial has one."""
+    best = analysis.get_best_trial(settings.metric, settings.mode, scope=settings.scope)
     return best if best and settings.metric in best.metric_analysis else None
 
 
@@ -100,7 +99,9 @@ def print_best(analysis: ExperimentAnalysis, settings: Settings) -> dict[str, An
     if best is None:
         print(f"\nNo trial reported a finite {settings.metric}: there is no best configuration.")
         return None
-    value = best.metric_analysis[settings.metric][settings.mode]
+    value = best.metric_analysis[settings.metric][
+        settings.mode if settings.scope == "all" else settings.scope
+    ]
     print(f"\nBest of {len(analysis.trials)} trials: {settings.metric} {value:.4f}")
     for name, chosen in best.evaluated_params.items():
         print(f"  {name} = {chosen:.4g}" if isinstance(chosen, float) else f"  {name} = {chosen}")
@@ -112,7 +113,7 @@ def print_best(analysis: ExperimentAnalysis, settings: Settings) -> dict[str, An
     }
 
 
-def again(prog: str, command: str, configuration: Configuration, *flags: str) -> str:
+def again(command: str, configuration: Configuration, *flags: str) -> str:
     """A command about this experiment, as one types it."""
     settings = configuration.settings
     default = str(Path(Settings.model_fields["storage_path"].get_default()).resolve())
@@ -123,4 +124,4 @@ def again(prog: str, command: str, configuration: Configuration, *flags: str) ->
     for field in sorted(configuration.overridden - {"name", "resume", "into", "storage_path"}):
         if command != "show":  # else a variable would win over what the run had by its flag
             repeated += as_flags(field, getattr(settings, field))
-    return shlex.join([prog, command, *name, *flags, *repeated, *where])
+    return program(command, *name, *flags, *repeated, *where)

@@ -81,18 +81,18 @@ def _copied(settings: Settings, record: Record) -> Record:
     return copied
 
 
-def run_experiment(configuration: Configuration, prog: str) -> int:
+def run_experiment(configuration: Configuration) -> int:
     """Run the experiment NAME, or go on with it. Returns the exit code."""
     signals = SignalCallback()
     try:
-        return _run(configuration, prog, signals)
+        return _run(configuration, signals)
     except (Interrupted, SystemExit) as ended:  # Ray makes a SystemExit of SIGTERM while it starts
         number = ended.number if isinstance(ended, Interrupted) else int(ended.code or 0)
         print("Interrupted before the first trial: nothing has been run.", flush=True)
         return 128 + number
 
 
-def _run(configuration: Configuration, prog: str, signals: SignalCallback) -> int:
+def _run(configuration: Configuration, signals: SignalCallback) -> int:
     ready = prepare(configuration)
     settings, storage = configuration.settings, ready.storage
     assert storage is not None
@@ -104,7 +104,7 @@ def _run(configuration: Configuration, prog: str, signals: SignalCallback) -> in
         elif not state.exists(storage, record.name):
             print(f"Nothing had been saved of {record.name}: it starts from the beginning.")
         else:
-            if finished := _settle(storage, record, configuration, prog):
+            if finished := _settle(storage, record, configuration):
                 print(finished)
                 return DONE
             resume_config = _resume_config(settings, record)
@@ -132,17 +132,15 @@ def _run(configuration: Configuration, prog: str, signals: SignalCallback) -> in
                 record.end_run(f"ended by {type(error).__name__}: {error}")
             if (failure := _storage_failure(storage, error)) is None:
                 raise
-            print(_storage_failed(storage, failure, configuration, prog))
+            print(_storage_failed(storage, failure, configuration))
             return TRIAL_FAILED
         finally:
             signals.finish()
             signals.unblock()
-        return _finish(record, analysis, configuration, signals.received, prog)
+        return _finish(record, analysis, configuration, signals.received)
 
 
-def _settle(
-    storage: Storage, record: Record, configuration: Configuration, prog: str
-) -> str | None:
+def _settle(storage: Storage, record: Record, configuration: Configuration) -> str | None:
     """Bring the saved state in order. Returns what to say when there is nothing left to run."""
     try:
         if repaired := state.repair(storage, record.name):
@@ -160,8 +158,8 @@ def _settle(
         return None
     retry = ""
     if failed:
-        retry = f"\nFailed trials again: {again(prog, 'run', configuration, '--resume', 'errored')}"
-    more = again(prog, "extend", configuration, "--num-samples", str(2 * len(trials)))
+        retry = f"\nFailed trials again: {again('run', configuration, '--resume', 'errored')}"
+    more = again("extend", configuration, "--num-samples", str(2 * len(trials)))
     return (
         f"{record.name} is finished: {len(trials)} trials, {len(failed)} failed.{retry}\n"
         f"More trials, or longer ones: {more}"
@@ -184,7 +182,6 @@ def _finish(
     analysis: ExperimentAnalysis,
     configuration: Configuration,
     received: int | None,
-    prog: str,
 ) -> int:
     """Write down and print how the run ended. Returns the exit code."""
     settings = configuration.settings
@@ -209,15 +206,15 @@ def _finish(
     try:
         record.end_run(outcome, **facts)
     except OSError as error:
-        print(_storage_failed(record.storage, error, configuration, prog))
+        print(_storage_failed(record.storage, error, configuration))
         saved, code = False, code or TRIAL_FAILED
     print(f"Results in {place(settings)}")
     if saved and outcome.startswith("interrupted"):
-        print(f"Go on with: {again(prog, 'run', configuration, '--resume')}")
+        print(f"Go on with: {again('run', configuration, '--resume')}")
     elif failed:
-        print(f"Again: {again(prog, 'run', configuration, '--resume', 'errored')}")
+        print(f"Again: {again('run', configuration, '--resume', 'errored')}")
     else:
-        print(f"Look again: {again(prog, 'show', configuration)}")
+        print(f"Look again: {again('show', configuration)}")
     return code
 
 
@@ -232,10 +229,8 @@ def _storage_failure(storage: Storage, error: BaseException) -> OSError | None:
     return None
 
 
-def _storage_failed(
-    storage: Storage, error: Exception, configuration: Configuration, prog: str
-) -> str:
-    command = again(prog, "run", configuration, "--resume", "errored")
+def _storage_failed(storage: Storage, error: Exception, configuration: Configuration) -> str:
+    command = again("run", configuration, "--resume", "errored")
     return (
         f"{without_password(storage.path)}: {error}. What was saved before is kept; once the"
         f" storage is mended, go on with: {command}"
