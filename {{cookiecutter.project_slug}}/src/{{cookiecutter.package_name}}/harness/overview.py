@@ -18,9 +18,23 @@ def _open(settings: Settings) -> Storage:
         raise Refusal(f"{PREFIX}STORAGE_PATH={path!r}: {error}") from None
 
 
-def _outcome(storage: Storage, record: Record) -> str:
+def find(settings: Settings) -> Record:
+    """The record of the experiment NAME. Raises Refusal when there is none, or it can't be read."""
+    storage = _open(settings)
+    try:
+        record = Record.load(storage, str(settings.name))
+    except (OSError, ValueError) as error:
+        raise Refusal(str(error)) from None
+    if record is None:
+        near = nearest(str(settings.name), experiments(storage), "`list` shows all")
+        raise Refusal(f"{PREFIX}NAME={settings.name!r}: no such experiment; {near}")
+    return record
+
+
+def outcome(record: Record) -> str:
+    """How the last run ended: "done", "trials failed", "interrupted by …", "killed", "running"."""
     run = record.content["runs"][-1] if record.content["runs"] else {"outcome": "not started"}
-    if run["outcome"] == "running" and not running(storage, record.name):
+    if run["outcome"] == "running" and not running(record.storage, record.name):
         return "killed"
     return str(run["outcome"])
 
@@ -50,7 +64,7 @@ def print_list(settings: Settings) -> None:
             records.append(record)
     for record in sorted(records, key=lambda record: str(record.content["created"])):
         created, runs = record.content["created"][:16], str(len(record.content["runs"]))
-        table.add_row(record.name, created, runs, _outcome(storage, record), _best(record))
+        table.add_row(record.name, created, runs, outcome(record), _best(record))
     if records:
         Console().print(table)
     else:
@@ -59,17 +73,10 @@ def print_list(settings: Settings) -> None:
 
 def print_experiment(settings: Settings) -> None:
     """All that is known of one experiment."""
-    storage = _open(settings)
-    try:
-        record = Record.load(storage, str(settings.name))
-    except ValueError as error:
-        raise Refusal(str(error)) from None
-    if record is None:
-        near = nearest(str(settings.name), experiments(storage), "`list` shows all")
-        raise Refusal(f"{PREFIX}NAME={settings.name!r}: no such experiment; {near}")
+    record = find(settings)
     content = record.content
     parent = f", a copy of {content['parent']} that went on" if content["parent"] else ""
-    print(f"{record.name}{parent}: {_outcome(storage, record)}. {_best(record)}")
+    print(f"{record.name}{parent}: {outcome(record)}. {_best(record)}")
     print(f"data  {content['data']['source']} {content['data'].get('sha256', '')[:12]}")
     for name, domain in content["search_space"].items():
         print(f"tuned {name}: {domain}")

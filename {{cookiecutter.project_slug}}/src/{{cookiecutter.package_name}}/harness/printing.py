@@ -1,5 +1,6 @@
 """What a run prints: one line when a trial ends, one now and then, and the outcome."""
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,13 @@ class ProgressLines(ProgressReporter):
 def best_trial(analysis: ExperimentAnalysis, settings: Settings) -> Trial | None:
     """The trial with the best finite METRIC, by MODE and SCOPE; None when no trial has one."""
     best = analysis.get_best_trial(settings.metric, settings.mode, scope=settings.scope)
-    return best if best and settings.metric in best.metric_analysis else None
+    return best if best and math.isfinite(score(best, settings)) else None
+
+
+def score(trial: Trial, settings: Settings) -> float:
+    """What METRIC is of a trial, by MODE and SCOPE; NaN when it has reported none."""
+    known = trial.metric_analysis.get(settings.metric, {})
+    return float(known.get(settings.mode if settings.scope == "all" else settings.scope, math.nan))
 
 
 def failed_trials(analysis: ExperimentAnalysis) -> list[Trial]:
@@ -99,9 +106,7 @@ def print_best(analysis: ExperimentAnalysis, settings: Settings) -> dict[str, An
     if best is None:
         print(f"\nNo trial reported a finite {settings.metric}: there is no best configuration.")
         return None
-    value = best.metric_analysis[settings.metric][
-        settings.mode if settings.scope == "all" else settings.scope
-    ]
+    value = score(best, settings)
     print(f"\nBest of {len(analysis.trials)} trials: {settings.metric} {value:.4f}")
     for name, chosen in best.evaluated_params.items():
         print(f"  {name} = {chosen:.4g}" if isinstance(chosen, float) else f"  {name} = {chosen}")

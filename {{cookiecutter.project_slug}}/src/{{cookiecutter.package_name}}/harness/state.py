@@ -108,9 +108,14 @@ def repair(storage: Storage, name: str) -> str | None:
     return f"{damaged[0] if damaged else 'the state file'} was damaged: going on from its last copy"
 
 
+def newest(storage: Storage, name: str, *folder: str) -> str | None:
+    """The newest state file of the experiment, or of a folder in it; None when there is none."""
+    return max(fnmatch.filter(_state_files(storage, name, *folder), EXPERIMENT), default=None)
+
+
 def trials(storage: Storage, name: str) -> list[tuple[str, str, dict[str, Any]]]:
     """Each trial of the newest state: id, status and last result."""
-    file = max(fnmatch.filter(_state_files(storage, name), EXPERIMENT), default=None)
+    file = newest(storage, name)
     if file is None:
         return []
     state = json.loads(storage.read(name, file) or b"{}")
@@ -196,7 +201,7 @@ def _cut_tables(storage: Storage, name: str, folder: str, result: dict[str, Any]
     goes_on_from = result.get("training_iteration", 0)
     text = storage.read(name, folder, "result.json")
     if text is not None:
-        rows = {row["training_iteration"]: row for row in _json_lines(text)}
+        rows = {row["training_iteration"]: row for row in json_lines(text)}
         rows = _until(goes_on_from, rows, result)
         lines = "".join(json.dumps(row) + "\n" for row in rows.values())
         storage.write(lines.encode(), name, folder, "result.json")
@@ -220,7 +225,8 @@ def _until(last: int, rows: dict[int, Any], result: dict[str, Any]) -> dict[int,
     return kept
 
 
-def _json_lines(text: bytes) -> Iterator[dict[str, Any]]:
+def json_lines(text: bytes) -> Iterator[dict[str, Any]]:
+    """The whole lines of a result.json."""
     for line in text.splitlines():
         with contextlib.suppress(ValueError):  # the last may be cut off
             yield json.loads(line)
