@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -63,6 +64,8 @@ def isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         f"cookiecutters_dir: {home}/cookiecutters\nreplay_dir: {home}/replay\n"
     )
     (home / "copier.yml").write_text("defaults: {}\n")
+    # Who starts the tests in the background lets them, and all that they start, ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("GIT_", "COPIER_"))]:
             patch.delenv(name)
