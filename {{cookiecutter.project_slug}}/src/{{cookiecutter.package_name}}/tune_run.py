@@ -14,7 +14,7 @@ from ray.tune.tune_config import ResumeConfig
 from .callbacks import make_callbacks
 from .data import Data, load_data
 from .harness.memory import ExtendableSearch
-from .harness.printing import ProgressLines
+from .harness.progress import ProgressLines
 from .search_space import search_space
 from .settings import Settings
 from .stopper import make_stopper
@@ -26,11 +26,13 @@ def tune_run(
     data: Data | None = None,
     resume_config: ResumeConfig | None = None,
     harness_callbacks: Sequence[tune.Callback] = (),
+    progress: ProgressLines | None = None,
 ) -> ExperimentAnalysis:
     """Run the experiment, or go on with it. Returns all its trials and results.
 
     data: what `load_data` returned, if it is loaded already.
     resume_config: which trials go on; None starts anew.
+    progress: what says how far the run is, if something shows it already.
 
     Raises OSError or ValueError when the data can't be used. A trial that fails raises nothing:
     look at the status of `analysis.trials`.
@@ -68,7 +70,7 @@ def tune_run(
         # What is said and logged.
         log_to_file=settings.log_to_file,  # type: ignore[arg-type]  # Ray takes names too
         callbacks=[*harness_callbacks, *make_callbacks(settings)],
-        progress_reporter=ProgressLines(),
+        progress_reporter=progress or ProgressLines(settings),
         verbose=settings.verbose,
         trial_dirname_creator=trial_folder,
     )

@@ -28,6 +28,8 @@ def run(configuration: Configuration) -> int:
     quiet_ray(settings.verbose, local_storage="://" not in settings.storage_path)
     if settings.name is None:
         settings.name = f"{PACKAGE}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    if settings.verbose and sys.stdout.isatty():  # the import of Ray takes seconds
+        print("Checking …", end="\r", flush=True)
     from .session import run_experiment
 
     return run_experiment(configuration)

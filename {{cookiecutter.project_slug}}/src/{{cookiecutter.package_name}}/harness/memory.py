@@ -81,6 +81,14 @@ def _recall(memory: dict[str, Any]) -> Stopper:
     return _current
 
 
+def seconds_left() -> float | None:
+    """What is left of TIME_BUDGET_S to the run that is on; None when it has no such bound."""
+    for stopper in _current.stoppers if _current else ():
+        if isinstance(stopper, TimeoutStopper):
+            return max(0.0, stopper._budget)
+    return None
+
+
 class ExtendableSearch(BasicVariantGenerator):
     """Ray's own search. When it is restored with a larger `num_samples`, it goes on sampling.
 

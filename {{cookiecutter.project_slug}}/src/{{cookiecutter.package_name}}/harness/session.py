@@ -15,6 +15,7 @@ from . import claim, state
 from .configuration import Configuration, Refusal, without_password
 from .preflight import Preflight, ResourceCallback, check, check_content
 from .printing import again, failed_trials, place, print_best, print_failures
+from .progress import ProgressLines
 from .provenance import STOPPING, Record
 from .signals import Interrupted, SignalCallback
 from .storage import Storage
@@ -120,7 +121,9 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
         ]
         signals.block()
         try:
-            analysis = tune_run(settings, ready.data, resume_config, callbacks)
+            with ProgressLines(settings) as progress:
+                callbacks += progress.callbacks()
+                analysis = tune_run(settings, ready.data, resume_config, callbacks, progress)
         except (Refusal, Interrupted, SystemExit):  # before the first trial
             if len(record.content["runs"]) == 1 and not state.exists(storage, record.name):
                 storage.delete_experiment(record.name)
@@ -172,7 +175,7 @@ def _print_start(settings: Settings, ready: Preflight) -> None:
     notes = "".join(f", {note}" for note in ready.notes)
     print(
         f"{settings.name}: {settings.num_samples} trials of at most {settings.max_iterations}"
-        f" iterations{notes}.\nCtrl-C saves and ends. Starting Ray …",
+        f" iterations{notes}.\nCtrl-C saves and ends.",
         flush=True,
     )
 
@@ -187,6 +190,8 @@ def _finish(
     settings = configuration.settings
     failed = failed_trials(analysis)
     print_failures(analysis, settings)
+    if settings.verbose or failed:
+        print()
     facts: dict[str, Any] = {
         "trials": len(analysis.trials),
         "failed": [trial.trial_id for trial in failed],

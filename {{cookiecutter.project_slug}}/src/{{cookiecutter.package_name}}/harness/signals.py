@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from typing import Any
 
 from ray._private import worker
@@ -63,6 +64,8 @@ class SignalCallback(Callback):
 
     def _save(self, number: int, frame: Any) -> None:
         if self.received is not None:
+            if sys.stdout.isatty():  # harness/progress.py may have a line there
+                os.write(sys.stdout.fileno(), b"\n")
             os._exit(128 + number)
         self.received = number
         print(f"\n{signal.Signals(number).name}: saving; a second one ends at once", flush=True)
