@@ -185,7 +185,7 @@ class Experiment(ExperimentAnalysis):
         """What was chosen for a trial, by name; `outer/inner` for what is nested."""
         space = self.record.content["search_space"]
         chosen = trial.evaluated_params.items()
-        return {key: value for key, value in chosen if key.partition("/")[0] in space}
+        return {k: value for k, value in chosen if k in space or k.partition("/")[0] in space}
 
     def status(self, trial: Trial) -> str:
         """How a trial ended, or where it is, in a word or two."""
@@ -200,11 +200,14 @@ class Experiment(ExperimentAnalysis):
             return "pending"
         return "running" if self.outcome == "running" else "unfinished"
 
-    def study(self) -> "optuna.Study":
-        """The trials as an Optuna study in memory, for its plots, importances and dashboard."""
+    def study(self, storage: str | None = None) -> "optuna.Study":
+        """The trials as an Optuna study, for its plots, importances and dashboard.
+
+        storage: where it is kept, `sqlite:///study.db`; default: in memory.
+        """
         from .study import make_study
 
-        return make_study(self)
+        return make_study(self, storage=storage)
 
     def importances(self) -> dict[str, float]:
         """How much of METRIC's variance each hyperparameter explains, the most important first.

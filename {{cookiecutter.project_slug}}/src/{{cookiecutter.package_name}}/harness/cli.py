@@ -68,6 +68,17 @@ def show(configuration: Configuration) -> int:
     return DONE
 
 
+def report(configuration: Configuration, *others: Configuration) -> int:
+    """NAME: write it as one HTML file, and its tables; NAME OTHER …: compare experiments"""
+    from .report import write_comparison, write_report
+
+    if others:
+        write_comparison([configuration, *others])
+    else:
+        write_report(configuration)
+    return DONE
+
+
 def config(configuration: Configuration) -> int:
     """print every setting: its value, where it came from, its variable"""
     from rich.console import Console
@@ -92,8 +103,9 @@ def docs(_: Configuration) -> int:
 
 
 class Command(NamedTuple):
-    call: Callable[[Configuration], int]
+    call: Callable[..., int]
     takes_name: bool = False
+    takes_more: bool = False  # names after the first
 
 
 COMMANDS = {
@@ -102,6 +114,7 @@ COMMANDS = {
     "check": Command(check),
     "list": Command(list_experiments),
     "show": Command(show, takes_name=True),
+    "report": Command(report, takes_name=True, takes_more=True),
     "config": Command(config),
     "docs": Command(docs),
 }
@@ -134,7 +147,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise Refusal(f"{name} needs the NAME of an experiment; `list` shows them")
         if name == "extend":
             flags += ["--resume", "extend"]
-        return COMMANDS[name].call(load(flags, prog=program(name)))
+        others: list[str] = []
+        while COMMANDS[name].takes_more and flags[2:] and not flags[2].startswith("-"):
+            others.append(flags.pop(2))
+        lines = [flags, *(["--name", other, *flags[2:]] for other in others)]
+        return COMMANDS[name].call(*(load(line, prog=program(name)) for line in lines))
     except Refusal as refusal:
         for finding in refusal.findings:
             print(f"error: {finding}", file=sys.stderr)

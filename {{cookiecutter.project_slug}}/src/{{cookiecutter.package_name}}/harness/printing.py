@@ -69,12 +69,16 @@ def print_best(analysis: ExperimentAnalysis, settings: Settings) -> dict[str, An
 def again(command: str, configuration: Configuration, *flags: str) -> str:
     """A command about this experiment, as one types it."""
     settings = configuration.settings
-    default = str(Path(Settings.model_fields["storage_path"].get_default()).resolve())
-    path = without_password(settings.storage_path)
-    where = [] if path == default else ["--storage-path", path]
     name = [str(settings.name)] if command != "run" else ["--name", str(settings.name)]
     repeated: list[str] = []
     for field in sorted(configuration.overridden - {"name", "resume", "into", "storage_path"}):
-        if command != "show":  # else a variable would win over what the run had by its flag
+        if command in {"run", "extend"}:  # a variable would win over what the run had by its flag
             repeated += as_flags(field, getattr(settings, field))
-    return program(command, *name, *flags, *repeated, *where)
+    return program(command, *name, *flags, *repeated, *storage_flags(settings))
+
+
+def storage_flags(settings: Settings) -> list[str]:
+    """The flag that leads to the storage, unless it is the default in this folder."""
+    default = str(Path(Settings.model_fields["storage_path"].get_default()).resolve())
+    path = without_password(settings.storage_path)
+    return [] if path == default else ["--storage-path", path]

@@ -214,6 +214,8 @@ def _finish(
         print(_storage_failed(record.storage, error, configuration))
         saved, code = False, code or TRIAL_FAILED
     print(f"Results in {place(settings)}")
+    if saved and facts["best"] is not None:
+        print(f"Report: {again('report', configuration)}")
     if saved and outcome.startswith("interrupted"):
         print(f"Go on with: {again('run', configuration, '--resume')}")
     elif failed:

@@ -29,17 +29,26 @@ STATES = {
 }
 
 
-def make_study(experiment: Experiment, text: Callable[[str], str] = str) -> optuna.Study:
-    """A study in memory with every trial, in order, and its METRIC at each iteration.
+def make_study(
+    experiment: Experiment,
+    text: Callable[[str], str] = str,
+    *,
+    history: bool = True,
+    storage: str | None = None,
+) -> optuna.Study:
+    """A study with every trial, in order, and its METRIC at each iteration.
 
     A trial that ended with a finite METRIC is complete, also one that was stopped early: its value
     (by SCOPE) counts when the best is chosen. One that ended without is failed.
 
     text: what becomes of each name and word, for a place that reads them as markup
+    history: whether the iterations are in it
+    storage: where the study is kept, `sqlite:///study.db`; default: in memory
     """
     settings = experiment.settings
     optuna.logging.set_verbosity(logging.WARNING)
     study = optuna.create_study(
+        storage=storage,
         study_name=experiment.name,
         direction="maximize" if settings.mode == "max" else "minimize",
     )
@@ -48,24 +57,26 @@ def make_study(experiment: Experiment, text: Callable[[str], str] = str) -> optu
         for trial in experiment.trials
     ]
     distributions = _distributions(experiment, chosen, text)
+    frozen = []
     for trial, params in zip(experiment.trials, chosen, strict=True):
         value = score(trial, settings)
         state = STATES.get(trial.status, TrialState.COMPLETE)
         if state == TrialState.COMPLETE and not math.isfinite(value):
             state = TrialState.FAIL
-        study.add_trial(
+        frozen.append(
             create_trial(
                 state=state,
                 value=value if state == TrialState.COMPLETE else None,
                 params=params,
                 distributions={key: distributions[key] for key in params},
-                intermediate_values=_history(experiment, trial),
+                intermediate_values=_history(experiment, trial) if history else {},
                 user_attrs={
                     "trial_id": trial.trial_id,
                     "status": experiment.status(trial),
                 },
             )
         )
+    study.add_trials(frozen)
     return study
 
 
