@@ -22,7 +22,7 @@ from ray.tune.analysis import ExperimentAnalysis
 from ray.tune.experiment import Trial
 
 from ..settings import PREFIX, Settings
-from . import state
+from . import saved, state
 from .configuration import FLAG, Configuration, Refusal
 from .overview import find, outcome
 from .printing import best_trial, cause, score
@@ -49,7 +49,7 @@ class Experiment(ExperimentAnalysis):
         self.record, self.settings, self.storage = record, settings, record.storage
         self.outcome = outcome(record)
         self._folder = f"{self.storage.root.rstrip('/')}/{record.name}"
-        file = state.newest(self.storage, record.name) or self._spare()
+        file = saved.newest(self.storage, record.name) or self._spare()
         with _ray_says_nothing():
             super().__init__(
                 f"{self._folder}/{file}",
@@ -69,10 +69,10 @@ class Experiment(ExperimentAnalysis):
         return sorted(trials, key=_sampled)
 
     def _spare(self) -> str:
-        file = state.newest(self.storage, self.record.name, state.SPARE)
+        file = saved.newest(self.storage, self.record.name, saved.SPARE)
         if file is None:
             raise ValueError("there is no whole copy of the state")
-        return f"{state.SPARE}/{file}"
+        return f"{saved.SPARE}/{file}"
 
     def _fetch_trial_dataframe(self, trial: Trial) -> pd.DataFrame:
         """One row a result. The last line may be half written; without a table there is no row."""
@@ -189,16 +189,8 @@ class Experiment(ExperimentAnalysis):
 
     def status(self, trial: Trial) -> str:
         """How a trial ended, or where it is, in a word or two."""
-        if trial.status == Trial.ERROR:
-            return "failed"
-        if trial.status == Trial.TERMINATED:
-            result = trial.last_result or {}
-            if not _finite(result.get(self.settings.metric)):
-                return "not finite"
-            return "completed" if result.get("done") else "stopped early"
-        if trial.status == Trial.PENDING and not trial.last_result.get("training_iteration"):
-            return "pending"
-        return "running" if self.outcome == "running" else "unfinished"
+        running = self.outcome == "running"
+        return saved.word(trial.status, trial.last_result or {}, self.settings.metric, running)
 
     def study(self, storage: str | None = None) -> "optuna.Study":
         """The trials as an Optuna study, for its plots, importances and dashboard.

@@ -79,6 +79,14 @@ def report(configuration: Configuration, *others: Configuration) -> int:
     return DONE
 
 
+def trials(configuration: Configuration) -> int:
+    """NAME: a table of its trials, the best first; also while it runs"""
+    from .trials import print_trials
+
+    print_trials(configuration)
+    return DONE
+
+
 def config(configuration: Configuration) -> int:
     """print every setting: its value, where it came from, its variable"""
     from rich.console import Console
@@ -115,6 +123,7 @@ COMMANDS = {
     "list": Command(list_experiments),
     "show": Command(show, takes_name=True),
     "report": Command(report, takes_name=True, takes_more=True),
+    "trials": Command(trials, takes_name=True),
     "config": Command(config),
     "docs": Command(docs),
 }

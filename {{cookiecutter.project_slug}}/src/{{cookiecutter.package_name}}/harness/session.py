@@ -11,7 +11,7 @@ from ray.tune.tune_config import ResumeConfig
 from ..search_space import search_space
 from ..settings import Settings
 from ..tune_run import tune_run
-from . import claim, state
+from . import claim, saved, state
 from .configuration import Configuration, Refusal, without_password
 from .preflight import Preflight, ResourceCallback, check, check_content
 from .printing import again, failed_trials, place, print_best, print_failures
@@ -154,8 +154,8 @@ def _settle(storage: Storage, record: Record, configuration: Configuration) -> s
     resume = configuration.settings.resume
     if resume == "extend":
         return None
-    trials = state.trials(storage, record.name)
-    failed = [trial for trial, status, _ in trials if status == "ERROR"]
+    trials = saved.trials(storage, record.name)
+    failed = [trial for trial in trials if trial.status == saved.ERROR]
     complete = record.content["runs"][-1]["outcome"] in {"done", "trials failed"}
     if not complete or (failed and resume == "errored"):
         return None

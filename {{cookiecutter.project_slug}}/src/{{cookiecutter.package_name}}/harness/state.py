@@ -15,11 +15,10 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from .claim import Claim
+from .saved import EXPERIMENT, SPARE
 from .storage import Storage
 from .trainable import SEAL, whole
 
-SPARE = "last_good_state"
-EXPERIMENT = "experiment_state-*.json"
 PATTERNS = (
     EXPERIMENT,
     "basic-variant-state-*.json",
@@ -106,24 +105,6 @@ def repair(storage: Storage, name: str) -> str | None:
     for file, content in spare.items():
         storage.write(content, name, file)
     return f"{damaged[0] if damaged else 'the state file'} was damaged: going on from its last copy"
-
-
-def newest(storage: Storage, name: str, *folder: str) -> str | None:
-    """The newest state file of the experiment, or of a folder in it; None when there is none."""
-    return max(fnmatch.filter(_state_files(storage, name, *folder), EXPERIMENT), default=None)
-
-
-def trials(storage: Storage, name: str) -> list[tuple[str, str, dict[str, Any]]]:
-    """Each trial of the newest state: id, status and last result."""
-    file = newest(storage, name)
-    if file is None:
-        return []
-    state = json.loads(storage.read(name, file) or b"{}")
-    rows = []
-    for trial_text, run_text in state["trial_data"]:
-        trial, run = json.loads(trial_text), json.loads(run_text)
-        rows.append((trial["trial_id"], trial["status"], run.get("last_result") or {}))
-    return rows
 
 
 def exists(storage: Storage, name: str) -> bool:

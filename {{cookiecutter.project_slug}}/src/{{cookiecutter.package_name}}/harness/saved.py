@@ -1,0 +1,105 @@
+"""What is saved of an experiment's trials, read without Ray: nothing in it is executed."""
+
+import fnmatch
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from .storage import Storage
+
+SPARE = "last_good_state"
+EXPERIMENT = "experiment_state-*.json"
+ERROR, TERMINATED, PENDING = "ERROR", "TERMINATED", "PENDING"  # as Ray calls them
+
+
+@dataclass
+class SavedTrial:
+    """One trial of a saved state.
+
+    number: in the order in which they were sampled, from 0
+    folder: below the experiment's
+    parameters: what was chosen for it, by name; config: all that it was given
+    last: its last result; analysis: each metric's max, min, avg, last, last-5-avg, last-10-avg
+    error_file: in its folder; None without a failure
+    """
+
+    id: str
+    number: float
+    status: str
+    folder: str
+    parameters: dict[str, Any]
+    config: dict[str, Any]
+    last: dict[str, Any]
+    analysis: dict[str, dict[str, float]]
+    error_file: str | None
+
+    @property
+    def iterations(self) -> int:
+        """Results so far."""
+        return int(self.last.get("training_iteration", 0))
+
+    def score(self, metric: str, mode: str, scope: str) -> float:
+        """What a metric is of the trial, by SCOPE; NaN when it has reported none."""
+        value = self.analysis.get(metric, {}).get(mode if scope == "all" else scope)
+        return math.nan if value is None else float(value)
+
+
+def newest(storage: Storage, name: str, *folder: str) -> str | None:
+    """The newest state file of the experiment, or of a folder in it; None when there is none."""
+    return max(fnmatch.filter(storage.files(name, *folder), EXPERIMENT), default=None)
+
+
+def trials(storage: Storage, name: str) -> list[SavedTrial]:
+    """The trials of the newest state that is whole, in the order in which they were sampled.
+
+    Empty when nothing has been saved. Raises ValueError when no state is whole.
+    """
+    found = False
+    for folder in ([], [SPARE]):  # a state may be read while it is written, or be cut off
+        file = newest(storage, name, *folder)
+        if file is None:
+            continue
+        found = True
+        try:
+            pairs = json.loads(storage.read(name, *folder, file) or b"")["trial_data"]
+            read = [_trial(json.loads(trial), json.loads(run)) for trial, run in pairs]
+        except (ValueError, KeyError, TypeError):
+            continue
+        return sorted(read, key=lambda trial: (trial.number, trial.id))
+    if found:
+        raise ValueError(f"the state of {name!r} is damaged, and there is no whole copy of it")
+    return []
+
+
+def _trial(trial: dict[str, Any], run: dict[str, Any]) -> SavedTrial:
+    number = str(trial["experiment_tag"]).partition("_")[0]
+    return SavedTrial(
+        id=trial["trial_id"],
+        number=int(number) if number.isdecimal() else math.inf,
+        status=trial["status"],
+        folder=trial["relative_logdir"],
+        parameters=trial["evaluated_params"],
+        config=trial["config"],
+        last=run.get("last_result") or {},
+        analysis=run.get("metric_analysis") or {},
+        error_file=run.get("error_filename"),
+    )
+
+
+def word(status: str, last: dict[str, Any], metric: str, running: bool) -> str:
+    """How a trial ended, or where it is, in a word or two.
+
+    status, last: Ray's word for it, and the trial's last result
+    running: whether a run is at work in the experiment
+    """
+    if status == ERROR:
+        return "failed"
+    if status == TERMINATED:
+        value = last.get(metric)
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            return "not finite"
+        return "completed" if last.get("done") else "stopped early"
+    if status == PENDING and not last.get("training_iteration"):
+        return "pending"
+    return "running" if running else "unfinished"

@@ -1,0 +1,154 @@
+"""`trials`: a table of an experiment's trials, also while it runs."""
+
+import math
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from ..settings import PREFIX
+from . import saved
+from .configuration import FLAG, Configuration, Refusal
+from .overview import find, outcome
+from .provenance import Record
+from .saved import SavedTrial
+
+NO_END = 1_000_000  # columns: in a file, no line is cut or wrapped
+
+
+def ranking(configuration: Configuration, record: Record) -> tuple[str, str, str]:
+    """METRIC, MODE and SCOPE: the experiment's own, unless a flag gives another."""
+    stored, given = record.content["settings"], configuration.origins
+    metric, mode, scope = (
+        getattr(configuration.settings, field)
+        if given[field] == FLAG or field not in stored
+        else stored[field]["value"]
+        for field in ("metric", "mode", "scope")
+    )
+    return metric, mode, scope
+
+
+def ranked(trials: list[SavedTrial], metric: str, mode: str, scope: str) -> list[SavedTrial]:
+    """The best first, those without a finite metric last; else in the order of sampling."""
+    sign = -1 if mode == "max" else 1
+
+    def key(trial: SavedTrial) -> float:
+        score = trial.score(metric, mode, scope)
+        return sign * score if math.isfinite(score) else math.inf
+
+    return sorted(trials, key=key)
+
+
+def load(record: Record) -> list[SavedTrial]:
+    """The saved trials of an experiment. Raises Refusal when they can't be read."""
+    try:
+        return saved.trials(record.storage, record.name)
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{PREFIX}NAME={record.name!r}: {error}") from None
+
+
+def print_trials(configuration: Configuration) -> None:
+    """The trials of the experiment NAME, the best first."""
+    record = find(configuration.settings)
+    trials, state = load(record), outcome(record)
+    if not trials:
+        print(f"{record.name}: {state}; no trial has been saved yet")
+        return
+    metric, mode, scope = ranking(configuration, record)
+    running = state == "running"
+    words = [saved.word(trial.status, trial.last, metric, running) for trial in trials]
+    counts = ", ".join(f"{words.count(word)} {word}" for word in sorted(set(words)))
+    how = f"{mode} of {metric}" if scope == "all" else f"{mode}, {scope} of {metric}"
+    print(f"{record.name}: {state}; {len(trials)} trials, {counts}; ranked by {how}")
+    in_terminal = sys.stdout.isatty()
+    console = Console(highlight=False, width=None if in_terminal else NO_END)
+    rows = ranked(trials, metric, mode, scope)
+    errors = {trial.id: _error(record, trial) for trial in rows if trial.error_file}
+    table = _table(rows, errors, (metric, mode, scope), running, exact=not in_terminal)
+    if in_terminal and _width(console, table) > console.width:
+        table = _narrow_table(rows, errors, (metric, mode, scope), running)
+    console.print(table)
+
+
+def _width(console: Console, table: Table) -> int:
+    return Measurement.get(console, console.options.update(width=NO_END), table).maximum
+
+
+def _columns(scope: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("trial", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for name in ("iterations", *(["best"] if scope == "all" else [scope]), "last", "seconds"):
+        if name not in [column.header for column in table.columns]:
+            table.add_column(name, no_wrap=True, justify="right")
+    return table
+
+
+def _cells(
+    trial: SavedTrial, by: tuple[str, str, str], running: bool, exact: bool = False
+) -> list[str]:
+    metric, _, scope = by
+    last = trial.last.get(metric, "-")
+    best = "-" if last == "-" else trial.score(*by)
+    score = [] if scope == "last" else [_text(best, exact, ".4f")]
+    return [
+        trial.id,
+        saved.word(trial.status, trial.last, metric, running),
+        str(trial.iterations),
+        *score,
+        _text(last, exact, ".4f"),
+        f"{trial.last.get('time_total_s', 0):.1f}",
+    ]
+
+
+def _table(
+    trials: list[SavedTrial],
+    errors: dict[str, str],
+    by: tuple[str, str, str],
+    running: bool,
+    exact: bool,
+) -> Table:
+    """A column for each hyperparameter."""
+    table = _columns(by[2])
+    names = list(dict.fromkeys(name for trial in trials for name in trial.parameters))
+    for name in names:
+        table.add_column(name, no_wrap=True, justify="right")
+    if errors:
+        table.add_column("error", no_wrap=True)
+    for trial in trials:
+        chosen = [_text(trial.parameters.get(name, ""), exact) for name in names]
+        cells = [*_cells(trial, by, running, exact), *chosen, errors.get(trial.id, "")]
+        table.add_row(*map(Text, cells[: len(table.columns)]))
+    return table
+
+
+def _narrow_table(
+    trials: list[SavedTrial], errors: dict[str, str], by: tuple[str, str, str], running: bool
+) -> Table:
+    """All hyperparameters in one column, and below them what a trial failed with."""
+    table = _columns(by[2])
+    table.columns[2].header = "iter."
+    table.add_column("hyperparameters", overflow="fold")
+    for trial in trials:
+        chosen = " ".join(f"{name}={_text(value)}" for name, value in trial.parameters.items())
+        error = [errors[trial.id]] if trial.id in errors else []
+        table.add_row(*map(Text, [*_cells(trial, by, running), "\n".join([chosen, *error])]))
+    return table
+
+
+def _text(value: Any, exact: bool = False, how: str = ".4g") -> str:
+    if isinstance(value, float) and not exact:
+        return format(value, how)
+    return str(value)
+
+
+def _error(record: Record, trial: SavedTrial) -> str:
+    """The last line of what a trial failed with."""
+    try:
+        text = record.storage.read(record.name, trial.folder, str(trial.error_file)) or b""
+    except OSError as error:
+        return f"its traceback can't be read: {error}"
+    return (text.decode(errors="replace").strip().splitlines() or ["no cause known"])[-1]
