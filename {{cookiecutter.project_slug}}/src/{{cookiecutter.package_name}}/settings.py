@@ -214,6 +214,10 @@ class Settings(BaseSettings):
     export_formats: Formats = Field(
         default=["model"], description="exports when a trial ends: model, or none"
     )
+    export_path: str | None = Field(
+        default=None,
+        description="folder or URI for the command export; default: best/ in the experiment's",
+    )
 
     # What is logged
     loggers: Loggers = Field(
@@ -229,16 +233,18 @@ class Settings(BaseSettings):
         description="0: the outcome; 1: progress; 2: each result; 3: all of Ray",
     )
 
-    @field_validator("storage_path")
+    @field_validator("storage_path", "export_path")
     @classmethod
-    def _absolute(cls, value: str) -> str:
+    def _absolute(cls, value: str | None) -> str | None:
         """Ray refuses relative paths, and a relative one would move with the working folder."""
-        if re.search(r"://[^/]*:[^/]*@", value):
+        if value and re.search(r"://[^/]*:[^/]*@", value):
             raise ValueError(
                 "should carry no secret, Ray writes it down; AWS_ACCESS_KEY_ID and"
                 " AWS_SECRET_ACCESS_KEY are read from the environment"
             )
-        return value if "://" in value else str(Path(value).expanduser().resolve())
+        if value is None or "://" in value:
+            return value
+        return str(Path(value).expanduser().resolve())
 
     @field_validator("stop")
     @classmethod

@@ -87,6 +87,17 @@ def trials(configuration: Configuration) -> int:
     return DONE
 
 
+def export(configuration: Configuration) -> int:
+    """NAME: the model of its best checkpoint, into its folder or --export-path"""
+    from .quiet import quiet_ray
+
+    quiet_ray(configuration.settings.verbose)
+    from .export import export
+
+    export(configuration)
+    return DONE
+
+
 def config(configuration: Configuration) -> int:
     """print every setting: its value, where it came from, its variable"""
     from rich.console import Console
@@ -124,6 +135,7 @@ COMMANDS = {
     "show": Command(show, takes_name=True),
     "report": Command(report, takes_name=True, takes_more=True),
     "trials": Command(trials, takes_name=True),
+    "export": Command(export, takes_name=True),
     "config": Command(config),
     "docs": Command(docs),
 }

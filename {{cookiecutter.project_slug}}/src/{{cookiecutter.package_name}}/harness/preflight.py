@@ -121,17 +121,12 @@ def _check_name(configuration: Configuration, result: Preflight, *, must_exist: 
 
 
 def _check_corners(configuration: Configuration, result: Preflight, sample: Data) -> None:
-    """Let the trial's own methods take a step at each corner, and measure a checkpoint.
-
-    Ray's constructor is passed over: it makes a folder in the home directory.
-    """
+    """Let the trial's own methods take a step at each corner, and measure a checkpoint."""
     settings, largest = configuration.settings, 0
     for config in corners({**search_space(), "seed": settings.seed}):
-        trainable = object.__new__(ExperimentTrainable)
-        trainable.config, trainable._last_result = config, None
         with tempfile.TemporaryDirectory() as folder:
             try:
-                trainable.setup(config, data=sample)
+                trainable = ExperimentTrainable.without_ray(config, sample)
                 trainable.step()
                 trainable.save_checkpoint(folder)
                 trainable.cleanup()

@@ -19,7 +19,7 @@ from .storage import Storage
 FILE = "experiment.json"
 DIFF = "uncommitted.diff"
 # Not part of what an experiment is: where it is kept, and how it was started.
-OF_THE_COMMAND = {"name", "resume", "into", "storage_path"}
+OF_THE_COMMAND = {"name", "resume", "into", "storage_path", "export_path"}
 
 
 def describe_space(space: dict[str, Any]) -> dict[str, str]:
@@ -44,7 +44,7 @@ def describe_data(path: Path | None, target: str | None) -> dict[str, Any]:
     return {"source": str(path.resolve()), "target": target, "sha256": digest}
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -56,7 +56,7 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.decode(errors="replace")
 
 
-def _code() -> tuple[dict[str, Any], str]:
+def code_state() -> tuple[dict[str, Any], str]:
     """The commit, whether the work tree differs from it, and how."""
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     if commit is None or changes is None:
@@ -64,6 +64,11 @@ def _code() -> tuple[dict[str, Any], str]:
     diff = _git("diff", "HEAD") or "" if changes else ""
     untracked = [line[3:] for line in changes.splitlines() if line.startswith("??")]
     return {"commit": commit.strip(), "dirty": bool(changes), "untracked": untracked}, diff
+
+
+def packages() -> dict[str, str]:
+    """The version of each package that is installed here."""
+    return dict(sorted((found.name, found.version) for found in distributions()))
 
 
 def experiments(storage: Storage) -> list[str]:
@@ -98,7 +103,7 @@ class Record:
             {
                 "name": settings.name,
                 "parent": None,
-                "created": _now(),
+                "created": now(),
                 "search_space": describe_space(space),
                 "data": describe_data(settings.data_path, settings.target),
                 "runs": [],
@@ -111,7 +116,7 @@ class Record:
 
     def start_run(self, configuration: Configuration) -> None:
         """Write down a run before its first trial, with all that it depends on."""
-        code, diff = _code()
+        code, diff = code_state()
         run = len(self.content["runs"]) + 1
         if diff:
             code["diff"] = f"{run}-{DIFF}"
@@ -126,7 +131,7 @@ class Record:
                 earlier["outcome"] = "killed"
         self.content["runs"].append(
             {
-                "start": _now(),
+                "start": now(),
                 "end": None,
                 "outcome": "running",
                 "command": shlex.join(without_password(word) for word in sys.argv[1:]),
@@ -139,13 +144,13 @@ class Record:
                     "cluster": bool(os.environ.get("RAY_ADDRESS")),
                 },
                 "python": platform.python_version(),
-                "packages": dict(sorted((d.name, d.version) for d in distributions())),
+                "packages": packages(),
             }
         )
         self.save()
 
     def end_run(self, outcome: str, **facts: Any) -> None:
-        self.content["runs"][-1].update(end=_now(), outcome=outcome, **facts)
+        self.content["runs"][-1].update(end=now(), outcome=outcome, **facts)
         self.save()
 
     def restore_settings(self, configuration: Configuration) -> Configuration:

@@ -221,6 +221,7 @@ def _finish(
     elif failed:
         print(f"Again: {again('run', configuration, '--resume', 'errored')}")
     else:
+        print(f"Export the best: {again('export', configuration)}")
         print(f"Look again: {again('show', configuration)}")
     return code
 

@@ -20,12 +20,13 @@ class Storage:
         self.filesystem, self.root = answer(lambda: fs.FileSystem.from_uri(path))
         self.local = isinstance(self.filesystem, fs.LocalFileSystem)
 
-    def _at(self, *parts: str) -> str:
+    def at(self, *parts: str) -> str:
+        """A path of the filesystem."""
         return "/".join([self.root.rstrip("/"), *parts])
 
     def read(self, *parts: str) -> bytes | None:
         """The content of a file, or None where there is none."""
-        where = self._at(*parts)
+        where = self.at(*parts)
         if self.filesystem.get_file_info(where).type != fs.FileType.File:
             return None
         with self.filesystem.open_input_stream(where) as stream:
@@ -33,7 +34,7 @@ class Storage:
 
     def write(self, content: bytes, *parts: str) -> None:
         """Write a file so that a reader sees the old or the new one, also after a crash."""
-        where = self._at(*parts)
+        where = self.at(*parts)
         if not self.local:  # an object appears when its upload is complete
             with self.filesystem.open_output_stream(where) as stream:
                 stream.write(content)
@@ -51,7 +52,7 @@ class Storage:
 
     def create(self, content: bytes, *parts: str) -> bool:
         """Write a file unless it is there. Returns whether it was written."""
-        where = self._at(*parts)
+        where = self.at(*parts)
         if self.local:
             Path(where).parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -66,25 +67,25 @@ class Storage:
         return True
 
     def delete(self, *parts: str) -> None:
-        where = self._at(*parts)
+        where = self.at(*parts)
         if self.filesystem.get_file_info(where).type == fs.FileType.File:
             self.filesystem.delete_file(where)
 
     def delete_experiment(self, name: str) -> None:
-        self.filesystem.delete_dir(self._at(name))
+        self.filesystem.delete_dir(self.at(name))
 
     def copy_experiment(self, name: str, into: str) -> None:
         """Copy all files of an experiment into a new one."""
         fs.copy_files(
-            self._at(name),
-            self._at(into),
+            self.at(name),
+            self.at(into),
             source_filesystem=self.filesystem,
             destination_filesystem=self.filesystem,
         )
 
     def files(self, *parts: str) -> dict[str, Any]:
         """The entries of a folder by name; empty where there is no such folder."""
-        selector = fs.FileSelector(self._at(*parts), allow_not_found=True)
+        selector = fs.FileSelector(self.at(*parts), allow_not_found=True)
         return {info.base_name: info for info in self.filesystem.get_file_info(selector)}
 
     def probe(self) -> None:
@@ -93,7 +94,7 @@ class Storage:
 
     def _probe(self) -> None:
         name = f".probe-{uuid.uuid4().hex}"
-        where = f"{self._nearest_folder()}/{name}" if self.local else self._at(name)
+        where = f"{self._nearest_folder()}/{name}" if self.local else self.at(name)
         with self.filesystem.open_output_stream(where) as stream:
             stream.write(name.encode())
         try:

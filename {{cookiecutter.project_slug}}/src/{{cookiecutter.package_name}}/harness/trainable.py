@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pyarrow import fs
 from ray import tune
@@ -30,6 +30,14 @@ class StoredTrainable(tune.Trainable):
             cls.save_checkpoint = _sealing(cls.save_checkpoint)  # type: ignore[method-assign]
         if "load_checkpoint" in vars(cls):
             cls.load_checkpoint = _checking(cls.load_checkpoint)  # type: ignore[method-assign]
+
+    @classmethod
+    def without_ray(cls, config: dict[str, Any], data: Any) -> Self:
+        """Make one by `setup` alone: Ray's constructor makes a folder in the home directory."""
+        trainable = object.__new__(cls)
+        trainable.config, trainable._last_result, trainable._storage = config, None, None
+        trainable.setup(config, data=data)  # type: ignore[call-arg]  # each subclass takes it
+        return trainable
 
     def export_model(
         self, export_formats: list[str] | str, export_dir: str | None = None

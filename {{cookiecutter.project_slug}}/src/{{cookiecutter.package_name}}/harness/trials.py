@@ -19,15 +19,18 @@ from .saved import SavedTrial
 NO_END = 1_000_000  # columns: in a file, no line is cut or wrapped
 
 
+def setting(configuration: Configuration, record: Record, field: str) -> Any:
+    """A setting as the experiment had it, unless a flag gives another."""
+    stored = record.content["settings"]
+    if configuration.origins[field] == FLAG or field not in stored:
+        return getattr(configuration.settings, field)
+    return stored[field]["value"]
+
+
 def ranking(configuration: Configuration, record: Record) -> tuple[str, str, str]:
-    """METRIC, MODE and SCOPE: the experiment's own, unless a flag gives another."""
-    stored, given = record.content["settings"], configuration.origins
-    metric, mode, scope = (
-        getattr(configuration.settings, field)
-        if given[field] == FLAG or field not in stored
-        else stored[field]["value"]
-        for field in ("metric", "mode", "scope")
-    )
+    """METRIC, MODE and SCOPE."""
+    fields = ("metric", "mode", "scope")
+    metric, mode, scope = (setting(configuration, record, field) for field in fields)
     return metric, mode, scope
 
 

@@ -1,0 +1,306 @@
+"""`export`: the model of the best checkpoint, with what it is written down beside it."""
+
+import hashlib
+import json
+import math
+import platform
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyarrow import fs
+from ray.tune.utils.serialization import TuneFunctionDecoder
+
+from ..data import Data, load_data
+from ..settings import METRICS, PREFIX, Settings
+from ..trainable import ExperimentTrainable
+from .configuration import Configuration, Refusal, without_password
+from .overview import find
+from .provenance import Record, code_state, describe_data, now, packages
+from .saved import SavedTrial
+from .storage import Storage
+from .trainable import SEAL, DamagedCheckpoint
+from .trials import load, ranked, ranking, setting
+
+FOLDER = "best"  # in the experiment's
+FILE = "export.json"
+
+
+@dataclass
+class Candidate:
+    """A checkpoint, and the result it was saved after."""
+
+    trial: SavedTrial
+    folder: str
+    result: dict[str, Any]
+    value: float  # of METRIC
+    is_best: bool  # it is the result by which SCOPE chose the trial
+
+
+def export(configuration: Configuration) -> None:
+    """Export the best checkpoint of the experiment NAME. Raises Refusal for what stands against."""
+    record = find(configuration.settings)
+    try:
+        _export(configuration, record)
+    except OSError as error:
+        raise Refusal(f"{without_password(record.storage.path)}: {error}") from None
+
+
+def _export(configuration: Configuration, record: Record) -> None:
+    by = ranking(configuration, record)
+    formats = setting(configuration, record, "export_formats") or _default("export_formats")
+    trials = load(record)
+    best = [trial for trial in ranked(trials, *by) if math.isfinite(trial.score(*by))]
+    if not best:
+        what = f"no trial has a finite {by[0]}" if trials else "nothing has been saved of it yet"
+        raise Refusal(f"{PREFIX}NAME={record.name!r}: {what}, so there is no best one to export")
+    target, where = _target(configuration, record)
+    before = _exported_before(target, where)
+    data = _data(configuration, record)
+    with tempfile.TemporaryDirectory() as scratch:
+        chosen, trainable = _restored(record, best, by, data, Path(scratch))
+        folder = Path(scratch, "export")
+        folder.mkdir()
+        files = _files(trainable, formats, folder)
+        facts = _facts(record, chosen, by, files)
+        _publish(target, where, files, facts, before)
+    _say(record, chosen, best[0], by, target, where, facts, before)
+
+
+def _default(field: str) -> Any:
+    return Settings.model_fields[field].get_default(call_default_factory=True)
+
+
+def _target(configuration: Configuration, record: Record) -> tuple[Storage, list[str]]:
+    """Where the export goes: a storage, and the folders below its path."""
+    path = configuration.settings.export_path
+    if path is None:
+        return record.storage, [record.name, FOLDER]
+    try:
+        storage = Storage(path)
+        storage.probe()
+    except OSError as error:
+        raise _not_written(path, error) from None
+    return storage, []
+
+
+def _not_written(path: str, error: Exception) -> Refusal:
+    reason = without_password(str(error).splitlines()[0].rpartition("Detail: ")[2])
+    return Refusal(f"{PREFIX}EXPORT_PATH={without_password(path)!r}: can't be written ({reason})")
+
+
+def _exported_before(target: Storage, where: list[str]) -> dict[str, Any] | None:
+    """What export.json of an earlier export says, None where there is none."""
+    text = target.read(*where, FILE)
+    if text is None:
+        return None
+    try:
+        facts: dict[str, Any] = json.loads(text)
+        return facts if facts["files"] and facts["trial"] else None
+    except (ValueError, KeyError, TypeError):
+        place = without_password("/".join([target.path, *where]))
+        raise Refusal(f"{place}/{FILE} is of no export: move it, or give --export-path") from None
+
+
+def _data(configuration: Configuration, record: Record) -> Data:
+    """The rows as the run had them; they are what the preprocessing was fitted on."""
+    path = setting(configuration, record, "data_path")
+    target = setting(configuration, record, "target")
+    was = record.content["data"]
+    given = f"{PREFIX}DATA_PATH={str(path)!r}"
+    try:
+        now_there = describe_data(Path(path) if path else None, target)
+        if {**was, "source": ""} != {**now_there, "source": ""}:
+            digests = [str(data.get("sha256", data["source"]))[:12] for data in (was, now_there)]
+            raise Refusal(
+                f"{given}: not the rows that {record.name} was run on (SHA-256 {digests[0]}…, now"
+                f" {digests[1]}…); --data-path names where they are"
+            )
+        return load_data(Path(path) if path else None, target)
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{given}: {error}; --data-path names where the rows are now") from None
+
+
+def _candidates(
+    record: Record, trials: list[SavedTrial], by: tuple[str, str, str]
+) -> Iterator[Candidate]:
+    """The checkpoints of the best trial, the best first; then those of the next, and so on."""
+    metric, mode, scope = by
+    sign = -1 if mode == "max" else 1
+    for trial in trials:
+        found = []
+        for entry in record.storage.files(record.name, trial.folder):
+            seal = None
+            if entry.startswith("checkpoint_"):
+                seal = record.storage.read(record.name, trial.folder, entry, SEAL)
+            with suppress(ValueError, KeyError, TypeError):  # the seal is missing or cut off
+                result = json.loads(seal or b"")["result"]
+                value = float(result[metric])
+                is_best = value == trial.score(*by) and (
+                    scope != "last" or result["training_iteration"] == trial.iterations
+                )
+                if math.isfinite(value):
+                    found.append(Candidate(trial, entry, result, value, is_best))
+        yield from sorted(
+            found,
+            key=lambda found: (
+                (0.0 if scope == "last" else sign * found.value),
+                -found.result["training_iteration"],
+            ),
+        )
+
+
+def _restored(
+    record: Record,
+    trials: list[SavedTrial],
+    by: tuple[str, str, str],
+    data: Data,
+    scratch: Path,
+) -> tuple[Candidate, ExperimentTrainable]:
+    """The best checkpoint that is whole, in a trainable. Raises Refusal when there is none."""
+    damaged = ""
+    for candidate in _candidates(record, trials, by):
+        folder = scratch / candidate.trial.id / candidate.folder
+        folder.mkdir(parents=True)
+        try:
+            fs.copy_files(
+                record.storage.at(record.name, candidate.trial.folder, candidate.folder),
+                str(folder),
+                source_filesystem=record.storage.filesystem,
+                destination_filesystem=fs.LocalFileSystem(),
+            )
+            trainable = ExperimentTrainable.without_ray(_config(candidate.trial), data)
+            trainable.load_checkpoint(str(folder))
+        except (DamagedCheckpoint, FileNotFoundError) as error:  # or a run at work replaced it
+            damaged = f"{candidate.trial.folder}/{candidate.folder}: {error}"
+            print(damaged)
+            continue
+        except Exception as error:  # whatever a model raises
+            commit = str(record.content["runs"][-1]["git"]["commit"])[:12]
+            raise Refusal(
+                f"{candidate.trial.folder}/{candidate.folder} can't be restored by this code"
+                f" ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''});"
+                f" it was run with that of commit {commit}"
+            ) from None
+        return candidate, trainable
+    if damaged:
+        raise Refusal(f"{PREFIX}NAME={record.name!r}: no checkpoint is whole; the last: {damaged}")
+    raise Refusal(
+        f"{PREFIX}NAME={record.name!r}: no trial with a finite {by[0]} has kept a checkpoint;"
+        f" {PREFIX}CHECKPOINT_FREQUENCY=1 keeps them, in a run under another name"
+    )
+
+
+def _config(trial: SavedTrial) -> dict[str, Any]:
+    """What the trial's Trainable was given. Values that are no JSON are Ray's pickles."""
+    config: dict[str, Any] = json.loads(json.dumps(trial.config), cls=TuneFunctionDecoder)
+    return config
+
+
+def _files(trainable: ExperimentTrainable, formats: list[str], folder: Path) -> dict[str, Any]:
+    """Let the Trainable export. Returns content, name and digest of each format's file.
+
+    The digest is in the name: an older export stays whole until export.json names the new one.
+    """
+    files = {}
+    for name, path in trainable.export_model(formats, str(folder)).items():
+        content, file = Path(path).read_bytes(), Path(path)
+        digest = hashlib.sha256(content).hexdigest()
+        stored = f"{file.stem}-{digest[:12]}{file.suffix}"
+        files[name] = {"content": content, "file": stored, "sha256": digest}
+    return files
+
+
+def _facts(
+    record: Record, chosen: Candidate, by: tuple[str, str, str], files: dict[str, Any]
+) -> dict[str, Any]:
+    metric, mode, scope = by
+    run, code = record.content["runs"][-1], code_state()[0]
+    return {
+        "experiment": record.name,
+        "trial": chosen.trial.id,
+        "iteration": chosen.result["training_iteration"],
+        "checkpoint": f"{chosen.trial.folder}/{chosen.folder}",
+        "metric": metric,
+        "value": chosen.value,
+        "chosen_by": {"mode": mode, "scope": scope, "score": chosen.trial.score(*by)},
+        "metrics": {name: chosen.result[name] for name in METRICS if name in chosen.result},
+        "config": chosen.trial.config,
+        "files": {
+            name: {key: file[key] for key in ("file", "sha256")} for name, file in files.items()
+        },
+        "data": record.content["data"],
+        "trained": {
+            "code": {key: run["git"].get(key) for key in ("commit", "dirty")},
+            "python": run["python"],
+            "start": run["start"],
+        },
+        "exported": {
+            "when": now(),
+            "code": {key: code[key] for key in ("commit", "dirty")},
+            "python": platform.python_version(),
+            "packages": packages(),
+        },
+    }
+
+
+def _publish(
+    target: Storage,
+    where: list[str],
+    files: dict[str, Any],
+    facts: dict[str, Any],
+    before: dict[str, Any] | None,
+) -> None:
+    """Write the files, then export.json, at once; then delete what it named before."""
+    old = {file["file"] for file in before["files"].values()} if before else set()
+    written = []
+    try:
+        for file in files.values():
+            written.append(file["file"])
+            target.write(file["content"], *where, file["file"])
+        target.write(json.dumps(facts, indent=2).encode(), *where, FILE)
+    except OSError as error:
+        for name in set(written) - old:
+            with suppress(OSError):
+                target.delete(*where, name)
+        raise _not_written("/".join([target.path, *where]), error) from None
+    for name in old - set(written):
+        with suppress(OSError):
+            target.delete(*where, name)
+
+
+def _say(
+    record: Record,
+    chosen: Candidate,
+    best: SavedTrial,
+    by: tuple[str, str, str],
+    target: Storage,
+    where: list[str],
+    facts: dict[str, Any],
+    before: dict[str, Any] | None,
+) -> None:
+    metric, mode, scope = by
+    print(
+        f"{record.name}: trial {chosen.trial.id} after iteration {facts['iteration']},"
+        f" {metric} {chosen.value:.4f}"
+    )
+    if chosen.trial is not best or (scope in ("all", "last") and not chosen.is_best):
+        what = f"{mode} {metric}" if scope == "all" else f"{scope} {metric}"
+        print(
+            f"The best result, {what} {best.score(*by):.4f} of trial {best.id}, has no whole"
+            " checkpoint: this is the best that was kept"
+        )
+    elif scope not in ("all", "last"):
+        print(f"It is the best checkpoint of the trial whose {scope}, {best.score(*by):.4f}, is best")
+    if before is not None:
+        print(
+            f"Replaced the export of {before.get('experiment')}, trial {before['trial']} after"
+            f" iteration {before.get('iteration')}"
+        )
+    place = without_password("/".join([target.path.rstrip("/"), *where]))
+    for name, file in facts["files"].items():
+        print(f"Exported {name}: {place}/{file['file']}")
+    print(f"What it is: {place}/{FILE}")
