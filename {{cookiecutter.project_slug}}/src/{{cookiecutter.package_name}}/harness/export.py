@@ -294,7 +294,7 @@ def _say(
             " checkpoint: this is the best that was kept"
         )
     elif scope not in ("all", "last"):
-        print(f"It is the best checkpoint of the trial whose {scope}, {best.score(*by):.4f}, is best")
+        print(f"The best checkpoint of the trial whose {scope}, {best.score(*by):.4f}, is best")
     if before is not None:
         print(
             f"Replaced the export of {before.get('experiment')}, trial {before['trial']} after"
