@@ -216,23 +216,27 @@ class Project:
         """Start a command of the project in a process group of its own."""
         return self.start_program("-m", PACKAGE, *words, **{**(env or {}), **more_env})
 
+    def environment(self, mark: str, **env: str) -> dict[str, str]:
+        """What a process of a run finds in its environment."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(OTHERS)}
+        return {
+            **kept,
+            "PYTHONPATH": str(self.source / "src"),
+            "RAY_TMPDIR": str(self.scratch),
+            MARK: mark,
+            **self.env,
+            **env,
+        }
+
     def start_program(self, *words: object, **env: str) -> Run:
         """Start this project's Python."""
         mark = uuid.uuid4().hex
         log = self.scratch / f"{mark}.log"
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(OTHERS)}
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [str(word) for word in (self.python, *words)],
                 cwd=self.folder,
-                env={
-                    **kept,
-                    "PYTHONPATH": str(self.source / "src"),
-                    "RAY_TMPDIR": str(self.scratch),
-                    MARK: mark,
-                    **self.env,
-                    **env,
-                },
+                env=self.environment(mark, **env),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -29,6 +29,10 @@ class FailureCallback(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         print(f"trial {trial.trial_id} failed: {cause(trial).splitlines()[-1]}", flush=True)
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        why = cause(trial).splitlines()[-1]
+        print(f"trial {trial.trial_id} failed, and goes on: {why}", flush=True)
+
 
 class BestLogger(LoggerCallback):
     """Keeps the best result so far in best.json of the experiment. An example of a logger."""
@@ -58,4 +62,4 @@ def make_callbacks(settings: Settings) -> list[Callback]:
     loggers: list[Callback] = [LOGGERS[name]() for name in settings.loggers]
     if loggers:
         loggers.append(BestLogger(settings.metric, settings.mode))
-    return [FailureCallback(), *loggers]
+    return [*([FailureCallback()] if settings.verbose else []), *loggers]

@@ -218,6 +218,9 @@ class Settings(BaseSettings):
         default=None,
         description="folder or URI for the command export; default: best/ in the experiment's",
     )
+    export_replace: bool = Field(
+        default=False, description="let an export take the place of another experiment's"
+    )
 
     # What is logged
     loggers: Loggers = Field(

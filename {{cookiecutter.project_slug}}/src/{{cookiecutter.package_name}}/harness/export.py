@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from pyarrow import fs
 from ray.tune.utils.serialization import TuneFunctionDecoder
 
@@ -58,14 +60,14 @@ def _export(configuration: Configuration, record: Record) -> None:
         what = f"no trial has a finite {by[0]}" if trials else "nothing has been saved of it yet"
         raise Refusal(f"{PREFIX}NAME={record.name!r}: {what}, so there is no best one to export")
     target, where = _target(configuration, record)
-    before = _exported_before(target, where)
+    before = _exported_before(target, where, configuration)
     data = _data(configuration, record)
     with tempfile.TemporaryDirectory() as scratch:
         chosen, trainable = _restored(record, best, by, data, Path(scratch))
         folder = Path(scratch, "export")
         folder.mkdir()
         files = _files(trainable, formats, folder)
-        facts = _facts(record, chosen, by, files)
+        facts = _facts(record, chosen, by, files, data)
         _publish(target, where, files, facts, before)
     _say(record, chosen, best[0], by, target, where, facts, before)
 
@@ -92,17 +94,31 @@ def _not_written(path: str, error: Exception) -> Refusal:
     return Refusal(f"{PREFIX}EXPORT_PATH={without_password(path)!r}: can't be written ({reason})")
 
 
-def _exported_before(target: Storage, where: list[str]) -> dict[str, Any] | None:
-    """What export.json of an earlier export says, None where there is none."""
+def _exported_before(
+    target: Storage, where: list[str], configuration: Configuration
+) -> dict[str, Any] | None:
+    """What export.json of an earlier export says, None where there is none.
+
+    Raises Refusal when it is another experiment's, and nobody said to replace it.
+    """
     text = target.read(*where, FILE)
     if text is None:
         return None
+    settings, place = configuration.settings, without_password("/".join([target.path, *where]))
     try:
         facts: dict[str, Any] = json.loads(text)
-        return facts if facts["files"] and facts["trial"] else None
-    except (ValueError, KeyError, TypeError):
-        place = without_password("/".join([target.path, *where]))
+        names = [file["file"] for file in facts["files"].values()]
+        trained = f"the export of {facts['experiment']}, trial {facts['trial']}"
+        if any(Path(name).name != name for name in names):  # they will be deleted
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise Refusal(f"{place}/{FILE} is of no export: move it, or give --export-path") from None
+    if where or settings.export_replace or facts["experiment"] == settings.name:
+        return facts
+    raise Refusal(
+        f"{PREFIX}EXPORT_PATH={place!r}: holds {trained}; --export-replace replaces it, or give"
+        " another folder"
+    )
 
 
 def _data(configuration: Configuration, record: Record) -> Data:
@@ -121,7 +137,8 @@ def _data(configuration: Configuration, record: Record) -> Data:
             )
         return load_data(Path(path) if path else None, target)
     except (OSError, ValueError) as error:
-        raise Refusal(f"{given}: {error}; --data-path names where the rows are now") from None
+        reason = getattr(error, "strerror", None) or error
+        raise Refusal(f"{given}: {reason}; --data-path names where the rows are now") from None
 
 
 def _candidates(
@@ -215,7 +232,11 @@ def _files(trainable: ExperimentTrainable, formats: list[str], folder: Path) -> 
 
 
 def _facts(
-    record: Record, chosen: Candidate, by: tuple[str, str, str], files: dict[str, Any]
+    record: Record,
+    chosen: Candidate,
+    by: tuple[str, str, str],
+    files: dict[str, Any],
+    data: Data,
 ) -> dict[str, Any]:
     metric, mode, scope = by
     run, code = record.content["runs"][-1], code_state()[0]
@@ -232,7 +253,7 @@ def _facts(
         "files": {
             name: {key: file[key] for key in ("file", "sha256")} for name, file in files.items()
         },
-        "data": record.content["data"],
+        "data": {**record.content["data"], "rows": _fingerprint(data)},
         "trained": {
             "code": {key: run["git"].get(key) for key in ("commit", "dirty")},
             "python": run["python"],
@@ -247,6 +268,16 @@ def _facts(
     }
 
 
+def _fingerprint(data: Data) -> dict[str, Any]:
+    """How many rows the model was given, and a digest of them as they were given, prepared."""
+    digest = hashlib.sha256()
+    for features, labels in ((data.x_train, data.y_train), (data.x_valid, data.y_valid)):
+        digest.update(np.ascontiguousarray(features).tobytes())
+        digest.update(pd.util.hash_array(np.asarray(labels)).tobytes())  # they may be texts
+    counts = {"train": len(data.y_train), "validation": len(data.y_valid)}
+    return {**counts, "sha256": digest.hexdigest()}
+
+
 def _publish(
     target: Storage,
     where: list[str],
@@ -256,18 +287,21 @@ def _publish(
 ) -> None:
     """Write the files, then export.json, at once; then delete what it named before."""
     old = {file["file"] for file in before["files"].values()} if before else set()
-    written = []
+    new = {file["file"] for file in files.values()}
     try:
         for file in files.values():
-            written.append(file["file"])
             target.write(file["content"], *where, file["file"])
         target.write(json.dumps(facts, indent=2).encode(), *where, FILE)
-    except OSError as error:
-        for name in set(written) - old:
-            with suppress(OSError):
-                target.delete(*where, name)
-        raise _not_written("/".join([target.path, *where]), error) from None
-    for name in old - set(written):
+    except BaseException as error:  # a full disk, Ctrl-C
+        _delete(target, where, new - old)
+        if isinstance(error, OSError):
+            raise _not_written("/".join([target.path, *where]), error) from None
+        raise
+    _delete(target, where, old - new)
+
+
+def _delete(target: Storage, where: list[str], names: set[str]) -> None:
+    for name in names:
         with suppress(OSError):
             target.delete(*where, name)
 

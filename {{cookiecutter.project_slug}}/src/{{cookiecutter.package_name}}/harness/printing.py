@@ -1,5 +1,6 @@
 """What a run prints when it is over: the failed, the best, and where to go on."""
 
+import contextlib
 import math
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from ray.tune.experiment import Trial
 
 from ..settings import Settings
 from .configuration import Configuration, as_flags, program, without_password
+from .saved import plain
 
 
 def best_trial(analysis: ExperimentAnalysis, settings: Settings) -> Trial | None:
@@ -35,8 +37,10 @@ def place(settings: Settings, trial: Trial | None = None) -> str:
 
 def cause(trial: Trial) -> str:
     """The traceback of a failed trial, as far as the storage gives it."""
+    with contextlib.suppress(OSError, AttributeError):  # not yet copied to the storage
+        return plain(Path(str(trial.error_file)).read_text(errors="replace").rstrip())
     try:
-        return str(trial.get_error() or "no cause known").rstrip()
+        return plain(str(trial.get_error() or "no cause known").rstrip())
     except OSError as error:
         return f"its traceback can't be read from the storage: {error}"
 

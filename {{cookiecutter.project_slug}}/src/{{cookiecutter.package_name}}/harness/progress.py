@@ -11,8 +11,9 @@ from typing import Any, Self
 from ray.tune import ProgressReporter
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -93,23 +94,23 @@ class ProgressLines(ProgressReporter):
         return done or time.monotonic() >= self._next_look
 
     def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
-        start = time.monotonic()
+        start, worked = time.monotonic(), time.thread_time()
         with contextlib.suppress(OSError):  # who read along is gone, which must not end the run
             self._look(trials, start)
             if start >= self._next_line and self._live is None and not done:
                 interval = min((start - self._start) / 20, LONGEST_SECONDS_BETWEEN_LINES)
                 self._next_line = start + max(interval, SECONDS_BETWEEN_LINES)
                 self.print(", ".join(self._facts()))
-        taken = time.monotonic() - start
-        self._next_look = start + max(1 / LOOKS_PER_SECOND, 100 * taken)
+        worked = time.thread_time() - worked
+        self._next_look = start + max(1 / LOOKS_PER_SECOND, 100 * worked)
 
     def print(self, line: str) -> None:
         """Print a line with the time before it; above the last one in a terminal."""
-        line = f"{clock(time.monotonic() - self._start):>7}  {line}"
+        passed = time.monotonic() - self._start
         if self._live is None:
-            print(line, flush=True)
+            print(f"{clock(passed):>7}  {line}", flush=True)
         else:
-            self._console.print(line, markup=False, emoji=False, soft_wrap=True)
+            self._console.print(_columns(clock(passed), Text(line, overflow="fold")))
 
     def callbacks(self) -> list[TrialProgressCallback]:
         """What prints each result, in the place of Ray's own, which leaves most of them out."""
@@ -189,15 +190,14 @@ class ProgressLines(ProgressReporter):
         passed = clock(time.monotonic() - self._start)
         if not self._asked:
             return Text(f"{passed:>7}  Starting Ray …"[:width], no_wrap=True)
-        facts = ", ".join(self._facts())
-        if len(facts) + BAR + 11 <= width:
-            line = Table.grid(padding=(0, 2, 0, 0))
-            bar = ProgressBar(1.0, self._pace.share(self._total, len(self._ended)), width=BAR)
-            line.add_row(f"{passed:>7}", bar, Text(facts, no_wrap=True))
-            return line
-        if len(facts) > width:
-            facts = ", ".join(self._facts(brief=True))
-        return Text(facts[:width], no_wrap=True)
+        brief = self._facts(brief=True)
+        bar = ProgressBar(1.0, self._pace.share(self._total, len(self._ended)), width=BAR)
+        for facts in (self._facts(), brief):
+            line = _columns(passed, bar, Text(", ".join(facts), no_wrap=True))
+            if Measurement.get(self._console, self._console.options, line).maximum <= width:
+                return line
+        facts = brief if len(", ".join(brief)) <= width else [brief[0], *brief[2:]]
+        return Text(", ".join(facts)[:width], no_wrap=True)
 
 
 class Pace:
@@ -288,6 +288,13 @@ def _log_to(stream: Any) -> None:
             handler, logging.FileHandler
         ):
             handler.setStream(stream)
+
+
+def _columns(passed: str, *others: RenderableType) -> Table:
+    """The time passed, and what is beside it; lines that are too long are folded there."""
+    line = Table.grid(padding=(0, 2, 0, 0))
+    line.add_row(f"{passed:>7}", *others)
+    return line
 
 
 def clock(seconds: float) -> str:

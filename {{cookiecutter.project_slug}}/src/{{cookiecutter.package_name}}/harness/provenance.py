@@ -19,7 +19,7 @@ from .storage import Storage
 FILE = "experiment.json"
 DIFF = "uncommitted.diff"
 # Not part of what an experiment is: where it is kept, and how it was started.
-OF_THE_COMMAND = {"name", "resume", "into", "storage_path", "export_path"}
+OF_THE_COMMAND = {"name", "resume", "into", "storage_path", "export_path", "export_replace"}
 
 
 def describe_space(space: dict[str, Any]) -> dict[str, str]:

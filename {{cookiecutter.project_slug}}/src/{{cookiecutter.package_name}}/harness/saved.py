@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from rich.text import Text
+
 from .storage import Storage
 
 SPARE = "last_good_state"
@@ -85,6 +87,11 @@ def _trial(trial: dict[str, Any], run: dict[str, Any]) -> SavedTrial:
         analysis=run.get("metric_analysis") or {},
         error_file=run.get("error_filename"),
     )
+
+
+def plain(text: str) -> str:
+    """An error's text without the colours that Ray gave it for the terminal of the run."""
+    return Text.from_ansi(text).plain
 
 
 def word(status: str, last: dict[str, Any], metric: str, running: bool) -> str:

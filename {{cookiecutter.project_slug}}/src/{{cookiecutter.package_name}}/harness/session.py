@@ -216,12 +216,12 @@ def _finish(
     print(f"Results in {place(settings)}")
     if saved and facts["best"] is not None:
         print(f"Report: {again('report', configuration)}")
+        print(f"Export the best: {again('export', configuration)}")
     if saved and outcome.startswith("interrupted"):
         print(f"Go on with: {again('run', configuration, '--resume')}")
     elif failed:
         print(f"Again: {again('run', configuration, '--resume', 'errored')}")
     else:
-        print(f"Export the best: {again('export', configuration)}")
         print(f"Look again: {again('show', configuration)}")
     return code
 

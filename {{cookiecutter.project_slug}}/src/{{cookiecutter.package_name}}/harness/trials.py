@@ -72,7 +72,7 @@ def print_trials(configuration: Configuration) -> None:
     errors = {trial.id: _error(record, trial) for trial in rows if trial.error_file}
     table = _table(rows, errors, (metric, mode, scope), running, exact=not in_terminal)
     if in_terminal and _width(console, table) > console.width:
-        table = _narrow_table(rows, errors, (metric, mode, scope), running)
+        table = _paragraphs(rows, errors, (metric, mode, scope), running)
     console.print(table)
 
 
@@ -128,17 +128,19 @@ def _table(
     return table
 
 
-def _narrow_table(
+def _paragraphs(
     trials: list[SavedTrial], errors: dict[str, str], by: tuple[str, str, str], running: bool
 ) -> Table:
-    """All hyperparameters in one column, and below them what a trial failed with."""
-    table = _columns(by[2])
-    table.columns[2].header = "iter."
-    table.add_column("hyperparameters", overflow="fold")
+    """For a terminal that is too narrow for the columns: all that they say, beside each id."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    names = [str(column.header) for column in _columns(by[2]).columns]
     for trial in trials:
-        chosen = " ".join(f"{name}={_text(value)}" for name, value in trial.parameters.items())
-        error = [errors[trial.id]] if trial.id in errors else []
-        table.add_row(*map(Text, [*_cells(trial, by, running), "\n".join([chosen, *error])]))
+        name, status, *cells = _cells(trial, by, running)
+        known = [f"{what} {cell}" for what, cell in zip(names[2:], cells, strict=True)]
+        chosen = [f"{what}={_text(value)}" for what, value in trial.parameters.items()]
+        error = [errors[name]] if name in errors else []
+        text = "\n".join([", ".join([status, *known]), " ".join(chosen), *error])
+        table.add_row(name, Text(text, overflow="fold"))
     return table
 
 
@@ -154,4 +156,5 @@ def _error(record: Record, trial: SavedTrial) -> str:
         text = record.storage.read(record.name, trial.folder, str(trial.error_file)) or b""
     except OSError as error:
         return f"its traceback can't be read: {error}"
-    return (text.decode(errors="replace").strip().splitlines() or ["no cause known"])[-1]
+    lines = saved.plain(text.decode(errors="replace")).strip().splitlines()
+    return (lines or ["no cause known"])[-1]
