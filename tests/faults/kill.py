@@ -1,5 +1,6 @@
 """What must hold after a fault and a resume."""
 
+import csv
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,17 +28,11 @@ class Loss:
     rate: float
     completed: bool  # a trial that had ended: it must not train at all
     reached: int  # the last epoch before
-    saved: int  # the iteration of the newest whole checkpoint
     went_on: int  # the first epoch after
 
     @property
     def epochs(self) -> int:
         return max(0, self.reached - self.went_on + 1)
-
-    @property
-    def beyond(self) -> int:
-        """Epochs that were lost although a whole checkpoint had them."""
-        return max(0, self.saved - self.went_on + 1)
 
 
 @dataclass
@@ -45,26 +40,14 @@ class Moment:
     """How far an experiment was when a fault struck."""
 
     trained: dict[float, int] = field(default_factory=dict)  # epochs, by learning rate
-    saved: dict[float, int] = field(default_factory=dict)  # newest whole checkpoint
-    known: dict[float, int] = field(default_factory=dict)  # newest result of the saved state
     completed: dict[float, str] = field(default_factory=dict)  # digests of the ended trials
 
     @classmethod
     def now(cls, project: Project, experiment: Experiment) -> "Moment":
         moment = cls({rate: len(epochs) for rate, epochs in project.trace().items()})
-        for folder in sorted(experiment.folder.glob("trial_*")):
-            index = int(folder.name.rpartition("_")[2])
-            rows = experiment.results(index)
-            checkpoints = experiment.checkpoints(index)
-            if rows:
-                rate = rows[0]["config"]["learning_rate"]
-                moment.saved[rate] = max(checkpoints, default=0)
         for trial in experiment.trials():
-            if not trial.iteration:
-                continue
-            rate = trial.result["config"]["learning_rate"]
-            moment.known[rate] = trial.iteration
             if trial.status == "TERMINATED":
+                rate = trial.result["config"]["learning_rate"]
                 moment.completed[rate] = digest(experiment.trial_folder(trial.index))
         return moment
 
@@ -74,20 +57,17 @@ class Moment:
         for rate, epochs in project.trace().items():
             before, after = epochs[: self.trained.get(rate, 0)], epochs[self.trained.get(rate, 0) :]
             if before and after:
-                completed, saved = rate in self.completed, self.saved.get(rate, 0)
-                found.append(Loss(rate, completed, max(before), saved, after[0]))
+                found.append(Loss(rate, rate in self.completed, max(before), after[0]))
         return found
 
     def check(self, project: Project, experiment: Experiment) -> None:
-        """Completed trials are as they were, and running ones went on from their checkpoints.
+        """Completed trials are as they were; no other lost more than a checkpoint interval.
 
-        A trial goes on from the newest checkpoint that the saved state knows: that of the last
-        result it knows, or of the one before.
+        With a checkpoint after each epoch, as by default, an interval is an epoch.
         """
         for loss in self.losses(project):
             assert not loss.completed, f"a completed trial was run again: {loss}"
-            known = self.known.get(loss.rate, 0) - 1
-            assert loss.went_on > min(known, loss.saved), f"a checkpoint was not used: {loss}"
+            assert loss.epochs <= 1, f"more than an interval was lost: {loss}"
         for trial in experiment.trials():
             learning_rate = trial.result.get("config", {}).get("learning_rate")
             if learning_rate in self.completed:
@@ -104,6 +84,11 @@ def digest(folder: Path) -> str:
     return found.hexdigest()
 
 
+def table_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def check_end(experiment: Experiment, whole: Experiment, iterations: int) -> None:
     """The experiment ended as one that nobody disturbed: same trials, metrics and best."""
     trials, expected = experiment.trials(), whole.trials()
@@ -113,10 +98,12 @@ def check_end(experiment: Experiment, whole: Experiment, iterations: int) -> Non
     assert [(t.status, t.iteration) for t in trials] == [("TERMINATED", iterations)] * len(trials)
     assert experiment.metrics() == whole.metrics()
     for trial in trials:
-        reported = [row["training_iteration"] for row in experiment.results(trial.index)]
-        assert sorted(set(reported)) == [*range(1, iterations + 1)], reported
-        assert (experiment.trial_folder(trial.index) / "model.skops").is_file()
+        folder = experiment.trial_folder(trial.index)
+        for table in (experiment.results(trial.index), table_of(folder / "progress.csv")):
+            reported = [int(row["training_iteration"]) for row in table]
+            assert reported == [*range(1, iterations + 1)], reported
+        assert (folder / "model.skops").is_file()
         kept = sorted(experiment.checkpoints(trial.index))
         assert kept[-1] == iterations, kept
-        assert len(list(experiment.trial_folder(trial.index).glob("checkpoint_*"))) <= 3
+        assert len(list(folder.glob("checkpoint_*"))) <= 3
     assert experiment.best() == whole.best()

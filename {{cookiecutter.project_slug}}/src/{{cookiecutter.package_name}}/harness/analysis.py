@@ -22,7 +22,7 @@ from ray.tune.analysis import ExperimentAnalysis
 from ray.tune.experiment import Trial
 
 from ..settings import PREFIX, Settings
-from . import saved, state
+from . import saved, state, tables
 from .configuration import FLAG, Configuration, Refusal
 from .overview import find, outcome
 from .printing import best_trial, cause, score
@@ -82,7 +82,7 @@ class Experiment(ExperimentAnalysis):
             return pd.DataFrame()
         except json.JSONDecodeError:
             text = self.storage.read(self.record.name, str(trial.relative_logdir), "result.json")
-            rows = state.json_lines(text or b"")
+            rows = tables.json_lines(text or b"")
             table = pd.json_normalize(list(rows), sep="/")
         return table
 

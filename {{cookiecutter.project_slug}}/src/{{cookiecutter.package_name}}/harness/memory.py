@@ -73,6 +73,11 @@ class RememberingStopper(Stopper):
         return _recall, (self.memory(),)
 
 
+def current_stopper() -> "RememberingStopper | None":
+    """The stopper of this run."""
+    return _current
+
+
 def _recall(memory: dict[str, Any]) -> Stopper:
     """Unpickle to the stopper of this run; where none is running, to one that never stops."""
     if _current is None:

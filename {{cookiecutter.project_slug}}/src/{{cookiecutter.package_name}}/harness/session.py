@@ -11,7 +11,7 @@ from ray.tune.tune_config import ResumeConfig
 from ..search_space import search_space
 from ..settings import Settings
 from ..tune_run import tune_run
-from . import claim, saved, state
+from . import claim, journal, saved, state
 from .configuration import Configuration, Refusal, without_password
 from .preflight import Preflight, ResourceCallback, check, check_content
 from .printing import again, failed_trials, place, print_best, print_failures
@@ -56,15 +56,20 @@ def _may_go_on(settings: Settings, record: Record) -> list[str]:
     return findings
 
 
-def _resume_config(settings: Settings, record: Record) -> ResumeConfig | None:
-    """Which trials go on, for Ray. Completed ones only under new rules of when to stop."""
-    if settings.resume == "false":
-        return None
+def _longer(settings: Settings, record: Record) -> bool:
+    """Whether completed trials go on, under new rules of when to stop."""
     was = record.content["settings"]
     now = settings.model_dump(mode="json")
-    longer = settings.resume == "extend" and any(was[k]["value"] != now[k] for k in STOPPING)
+    return settings.resume == "extend" and any(was[k]["value"] != now[k] for k in STOPPING)
+
+
+def _resume_config(settings: Settings, record: Record) -> ResumeConfig | None:
+    """Which trials go on, for Ray."""
+    if settings.resume == "false":
+        return None
+    finished = RESUME if _longer(settings, record) else SKIP
     return ResumeConfig(
-        finished=RESUME if longer else SKIP,  # type: ignore[arg-type]  # Ray's annotation is off
+        finished=finished,  # type: ignore[arg-type]  # Ray's annotation is off
         unfinished=RESUME,  # type: ignore[arg-type]
         errored=RESUME if settings.resume == "errored" else SKIP,  # type: ignore[arg-type]
     )
@@ -117,6 +122,7 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
         callbacks = [
             signals,
             state.SpareCallback(storage, record.name, held),
+            journal.JournalCallback(storage, record.name),
             ResourceCallback(settings.resources_per_trial, settings.wait_for_resources),
         ]
         signals.block()
@@ -126,7 +132,7 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
                 analysis = tune_run(settings, ready.data, resume_config, callbacks, progress)
         except (Refusal, Interrupted, SystemExit):  # before the first trial
             if len(record.content["runs"]) == 1 and not state.exists(storage, record.name):
-                storage.delete_experiment(record.name)
+                storage.delete_folder(record.name)
             else:
                 record.end_run("ended before the first trial")
             raise
@@ -150,8 +156,9 @@ def _settle(storage: Storage, record: Record, configuration: Configuration) -> s
             print(repaired)
     except ValueError as error:
         raise Refusal(str(error)) from None
-    state.settle(storage, record.name)
     resume = configuration.settings.resume
+    longer = _longer(configuration.settings, record)
+    state.settle(storage, record.name, errored=resume == "errored", longer=longer)
     if resume == "extend":
         return None
     trials = saved.trials(storage, record.name)

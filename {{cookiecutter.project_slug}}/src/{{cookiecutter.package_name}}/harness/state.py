@@ -1,32 +1,32 @@
 """Ray's own state of an experiment: a spare copy of it, and its repair before a resume."""
 
 import contextlib
-import csv
+import copy
 import fnmatch
-import io
 import json
 import pickle
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ray.tune import Callback
+from ray.train._internal.session import _TrainingResult
+from ray.tune import Callback, Checkpoint
 from ray.tune.experiment import Trial
 
+from . import journal, tables
 from .claim import Claim
-from .saved import EXPERIMENT, SPARE
+from .saved import EXPERIMENT, SPARE, newest
 from .storage import Storage
 from .trainable import SEAL, whole
 
 PATTERNS = (
     EXPERIMENT,
     "basic-variant-state-*.json",
+    "search_gen_state-*.json",
     "searcher-state-*.pkl",
     "callback-states-*.pkl",
 )
 SECONDS_BETWEEN_COPIES = 5.0
-ENDED = (Trial.TERMINATED, Trial.ERROR)
 
 
 class SpareCallback(Callback):
@@ -112,30 +112,77 @@ def exists(storage: Storage, name: str) -> bool:
     return bool(_state_files(storage, name) or storage.files(name, SPARE))
 
 
-def settle(storage: Storage, name: str) -> None:
-    """Bring the trials that a run left unfinished in line with what is on the storage.
+def settle(storage: Storage, name: str, *, errored: bool, longer: bool) -> None:
+    """Bring the trials that will go on in line with what is on the storage.
 
-    One that had reported its last result, and saved it, is marked as ended: Ray would restore it
-    and train one iteration too many. The others forget checkpoints that are gone or damaged, and
+    They go on from what the journal has of them, forget checkpoints that are gone or damaged, and
     their tables end where they go on, so that no iteration stands in them twice.
+
+    errored: also those that failed
+    longer: also one that had reported its last result goes on training; else it only ends
     """
-    file = max(fnmatch.filter(_state_files(storage, name), EXPERIMENT))
+    file = str(newest(storage, name))
     state = json.loads(storage.read(name, file) or b"{}")
+    ended = {Trial.TERMINATED} if errored else {Trial.TERMINATED, Trial.ERROR}
+    step = state["runner_data"]["_iteration"]
+    entries = journal.entries(storage, name)
+    newer = {trial_id: entry for trial_id, entry in entries.items() if entry["step"] > step}
     for pair in state["trial_data"]:
         trial = Trial.from_json_state(pair[0], stub=True)
-        trial.restore_run_metadata(pair[1])
-        if trial.status in ENDED:
+        entry = newer.pop(trial.trial_id, None)
+        if trial.status in ended:
             continue
+        trial.restore_run_metadata(entry["run"] if entry else pair[1])
+        trial.set_storage(_here(storage, name, trial))
+        if entry is not None:
+            _register(storage, name, trial, entry["checkpoint"])
+            journal.bring_files(storage, name, entry)
+            if entry["step"] >= step:
+                step, state["runner_data"]["_stopper"] = entry["step"], entry["stopper"]
         _forget_what_is_gone(storage, name, trial)
-        last = trial.last_result or {}
-        saved = trial.latest_checkpoint_result
-        result = saved.metrics if saved else {}
-        if last.get("done") and result.get("training_iteration") == last["training_iteration"]:
-            pair[0] = json.dumps({**json.loads(pair[0]), "status": Trial.TERMINATED})
-        else:
-            _cut_tables(storage, name, str(trial.relative_logdir), result)
+        saved: Any = trial.latest_checkpoint_result
+        last, result = trial.last_result or {}, saved.metrics if saved else {}
+        if saved:
+            up_to_date = result.get("training_iteration") == last.get("training_iteration")
+            result["done"] = bool(up_to_date and last.get("done") and not longer)
+        for table in tables.FILES:
+            rows = storage.read(name, str(trial.relative_logdir), table)
+            if rows is not None:
+                rows = tables.cut(table, rows, result)
+                storage.write(rows, name, str(trial.relative_logdir), table)
+        here: Any = trial.storage  # the next checkpoint takes the next number
+        here.current_checkpoint_index = _number(saved.checkpoint.path) if saved else -1
+        pair[0] = json.dumps({**json.loads(pair[0]), "storage": journal.encoded(here)})
         pair[1] = trial.run_metadata.get_json_state()
+    for entry in newer.values():  # begun after the last saved state: begins again
+        storage.delete_folder(name, entry["folder"])
     storage.write(json.dumps(state).encode(), name, file)
+    journal.forget(storage, name)
+
+
+def _here(storage: Storage, name: str, trial: Trial) -> Any:
+    """A trial's storage, which names this experiment also when its folder has been moved."""
+    here: Any = copy.copy(trial.storage)
+    here.storage_filesystem, here.storage_fs_path = storage.filesystem, storage.root.rstrip("/")
+    here.experiment_dir_name = name
+    return here
+
+
+def _number(checkpoint: str) -> int:
+    return int(checkpoint.rpartition("_")[2])
+
+
+def _register(storage: Storage, name: str, trial: Trial, checkpoint: str) -> None:
+    """Let the trial know the checkpoint of its last result."""
+    manager: Any = trial.run_metadata.checkpoint_manager
+    if _is_whole(storage, name, str(trial.relative_logdir), checkpoint):
+        manager.register_checkpoint(_saved(storage, trial, checkpoint, trial.last_result))
+
+
+def _saved(storage: Storage, trial: Trial, checkpoint: str, result: Any) -> _TrainingResult:
+    place: Any = trial.storage
+    path = f"{place.trial_fs_path}/{checkpoint}"
+    return _TrainingResult(Checkpoint(path, storage.filesystem), dict(result))
 
 
 def _forget_what_is_gone(storage: Storage, name: str, trial: Trial) -> None:
@@ -158,9 +205,7 @@ def _forget_what_is_gone(storage: Storage, name: str, trial: Trial) -> None:
         result = known.get(entry)
         if result is None:
             seal = json.loads(storage.read(name, folder, entry, SEAL) or b'{"result": {}}')
-            path = Path(newest.checkpoint.path).with_name(entry)
-            checkpoint = type(newest.checkpoint)(str(path), newest.checkpoint.filesystem)
-            result = type(newest)(checkpoint=checkpoint, metrics=seal["result"])
+            result = _saved(storage, trial, entry, seal["result"])
         rebuilt.register_checkpoint(result)
     trial.run_metadata.checkpoint_manager = rebuilt
 
@@ -175,39 +220,3 @@ def _is_whole(storage: Storage, *folder: str) -> bool:
         return seal is not None
     names = [n for n in storage.files(*folder) if n != SEAL and not n.startswith(".")]
     return whole(seal, {name: storage.read(*folder, name) or b"" for name in names})
-
-
-def _cut_tables(storage: Storage, name: str, folder: str, result: dict[str, Any]) -> None:
-    """End result.json and progress.csv with the result that a trial goes on from."""
-    goes_on_from = result.get("training_iteration", 0)
-    text = storage.read(name, folder, "result.json")
-    if text is not None:
-        rows = {row["training_iteration"]: row for row in json_lines(text)}
-        rows = _until(goes_on_from, rows, result)
-        lines = "".join(json.dumps(row) + "\n" for row in rows.values())
-        storage.write(lines.encode(), name, folder, "result.json")
-    text = storage.read(name, folder, "progress.csv")
-    if text is not None:
-        reader = csv.DictReader(io.StringIO(text.decode(errors="replace"), newline=""))
-        table = {int(row["training_iteration"]): row for row in reader if row["training_iteration"]}
-        table = _until(goes_on_from, table, result)
-        target = io.StringIO(newline="")
-        writer = csv.DictWriter(target, reader.fieldnames or [], extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(table.values())
-        storage.write(target.getvalue().encode(), name, folder, "progress.csv")
-
-
-def _until(last: int, rows: dict[int, Any], result: dict[str, Any]) -> dict[int, Any]:
-    """The rows up to an iteration, in order; its own may not have reached the storage."""
-    kept = {iteration: rows[iteration] for iteration in sorted(rows) if iteration <= last}
-    if last and last not in kept:
-        kept[last] = {k: v for k, v in result.items() if isinstance(v, int | float | str | bool)}
-    return kept
-
-
-def json_lines(text: bytes) -> Iterator[dict[str, Any]]:
-    """The whole lines of a result.json."""
-    for line in text.splitlines():
-        with contextlib.suppress(ValueError):  # the last may be cut off
-            yield json.loads(line)

@@ -32,8 +32,11 @@ class Storage:
         with self.filesystem.open_input_stream(where) as stream:
             return bytes(stream.read())
 
-    def write(self, content: bytes, *parts: str) -> None:
-        """Write a file so that a reader sees the old or the new one, also after a crash."""
+    def write(self, content: bytes, *parts: str, durable: bool = True) -> None:
+        """Write a file so that a reader sees the old or the new one, also after a kill.
+
+        durable: also after a power cut, which takes a disk some milliseconds
+        """
         where = self.at(*parts)
         if not self.local:  # an object appears when its upload is complete
             with self.filesystem.open_output_stream(where) as stream:
@@ -44,8 +47,9 @@ class Storage:
         try:
             with partial.open("wb") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             partial.replace(where)
         finally:
             partial.unlink(missing_ok=True)
@@ -71,8 +75,10 @@ class Storage:
         if self.filesystem.get_file_info(where).type == fs.FileType.File:
             self.filesystem.delete_file(where)
 
-    def delete_experiment(self, name: str) -> None:
-        self.filesystem.delete_dir(self.at(name))
+    def delete_folder(self, *parts: str) -> None:
+        where = self.at(*parts)
+        if self.filesystem.get_file_info(where).type == fs.FileType.Directory:
+            self.filesystem.delete_dir(where)
 
     def copy_experiment(self, name: str, into: str) -> None:
         """Copy all files of an experiment into a new one."""

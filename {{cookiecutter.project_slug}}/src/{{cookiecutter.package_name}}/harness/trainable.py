@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pyarrow import fs
 from ray import tune
+from ray.tune.result import RESULT_DUPLICATE
 
 SEAL = "seal.json"
 
@@ -19,10 +20,15 @@ class DamagedCheckpoint(OSError):
 class StoredTrainable(tune.Trainable):
     """Seals each checkpoint, and restores none with a broken seal but an older one.
 
+    A trial that was killed after its last result, before it was exported, only ends when it is
+    restored: `train` repeats that result, as Ray's function trainables do when they return.
+
     It also keeps what `_export_model` writes: Ray copies a trial's working folder to the storage
     path while it trains, and asks for the export after the last copy (seen in Ray 2.60,
     TuneController._schedule_trial_stop).
     """
+
+    _is_done = False
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -60,14 +66,28 @@ class StoredTrainable(tune.Trainable):
                     continue
         super()._open_logfiles(*names)  # type: ignore[no-untyped-call]
 
+    def train(self) -> dict[str, Any]:
+        """One iteration, unless the restored trial has reported its last result."""
+        if self._is_done:
+            self._is_done = False
+            return {RESULT_DUPLICATE: True}
+        result: dict[str, Any] = super().train()  # type: ignore[no-untyped-call]
+        return result
+
     def restore(self, checkpoint_path: Any) -> None:
         """Restore the checkpoint, or else the next one of the same trial that is whole."""
         try:
-            super().restore(checkpoint_path)
+            self._restore(checkpoint_path)
         except (OSError, ValueError) as error:  # damaged, or gone
             if self._storage is None:
                 raise
             self._restore_another(checkpoint_path, error)
+
+    def _restore(self, checkpoint: Any) -> None:
+        super().restore(checkpoint)
+        result: dict[str, Any] = getattr(checkpoint, "metrics", {})
+        self._is_done = bool(result.get("done"))
+        self._last_result: Any = {**result, "done": False}
 
     def _restore_another(self, result: Any, error: Exception) -> None:
         disk, damaged = result.checkpoint.filesystem, result.checkpoint.path
@@ -81,7 +101,7 @@ class StoredTrainable(tune.Trainable):
                 with disk.open_input_stream(f"{path}/{SEAL}") as stream:
                     metrics = json.loads(stream.read())["result"]
                 checkpoint = tune.Checkpoint(path=path, filesystem=disk)
-                super().restore(type(result)(checkpoint=checkpoint, metrics=metrics))
+                self._restore(type(result)(checkpoint=checkpoint, metrics=metrics))
             except (OSError, ValueError):
                 continue
             print(f"{damaged}: {error}. Went back to {path}", flush=True)

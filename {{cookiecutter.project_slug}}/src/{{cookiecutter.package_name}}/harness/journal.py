@@ -1,0 +1,104 @@
+"""How far each trial has come, written down at each of its checkpoints, before it trains on.
+
+Ray saves the state of all trials together, and all loggers' files with it: the more trials, the
+rarer that may be, and what a kill meets in between would be lost. An entry here is about one trial.
+"""
+
+import base64
+import contextlib
+import fnmatch
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from ray.tune.utils.serialization import TuneFunctionEncoder
+
+from . import tables
+from .memory import current_stopper
+from .storage import Storage
+
+FOLDER = "newest_checkpoints"
+
+
+def encoded(value: Any) -> Any:
+    """What Ray writes into its state for an object that JSON has no form for."""
+    return json.loads(json.dumps(value, cls=TuneFunctionEncoder))
+
+
+class JournalCallback(Callback):
+    """Writes the entries, as long as that takes no more than a twentieth of the time."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self.storage, self.name = storage, name
+        self._start, self._spent = time.monotonic(), 0.0
+
+    def on_checkpoint(
+        self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Any, **info: Any
+    ) -> None:
+        """Called when a worker has saved, before older checkpoints are deleted."""
+        now = time.monotonic()
+        if 20 * self._spent > now - self._start:
+            return
+        entry = {
+            "step": iteration,
+            "folder": str(trial.relative_logdir),
+            "checkpoint": Path(checkpoint.path).name,
+            "run": trial.run_metadata.get_json_state(),
+            "stopper": encoded(current_stopper()),
+            "files": {
+                path.name: base64.b64encode(path.read_bytes()).decode() for path in _logged(trial)
+            },
+        }
+        with contextlib.suppress(OSError):  # a storage that fails is told of at the end
+            text = json.dumps(entry).encode()
+            self.storage.write(text, self.name, FOLDER, f"{trial.trial_id}.json", durable=False)
+        self._spent += time.monotonic() - now
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Called when a worker is lost, and its trial goes on (MAX_FAILURES).
+
+        The loggers then take their files from the storage: Ray's last copy, older or newer than
+        the checkpoint.
+        """
+        checkpoint = trial.latest_checkpoint_result
+        result = checkpoint.metrics if checkpoint else {}
+        for path in _logged(trial):
+            if path.name in tables.FILES:
+                path.write_bytes(tables.cut(path.name, path.read_bytes(), result))
+            with contextlib.suppress(OSError):
+                self.storage.write(
+                    path.read_bytes(), self.name, str(trial.relative_logdir), path.name
+                )
+
+
+def _logged(trial: Trial) -> list[Path]:
+    """The files of the loggers on this machine."""
+    folder = Path(str(trial.local_path))
+    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+
+
+def entries(storage: Storage, name: str) -> dict[str, dict[str, Any]]:
+    """The newest entry of each trial by its id. One that was cut off is passed over."""
+    found = {}
+    for file in fnmatch.filter(storage.files(name, FOLDER), "*.json"):
+        with contextlib.suppress(ValueError):
+            found[file.removesuffix(".json")] = json.loads(storage.read(name, FOLDER, file) or b"")
+    return found
+
+
+def bring_files(storage: Storage, name: str, entry: dict[str, Any]) -> None:
+    """Put the loggers' files of an entry where Ray has an older copy. They only ever grow."""
+    for file, text in entry["files"].items():
+        content = base64.b64decode(text)
+        if len(content) > len(storage.read(name, entry["folder"], file) or b""):
+            storage.write(content, name, entry["folder"], file)
+
+
+def forget(storage: Storage, name: str) -> None:
+    """Delete all entries: the state holds what they held."""
+    storage.delete_folder(name, FOLDER)

@@ -1,0 +1,45 @@
+"""A trial's tables, as Ray's loggers write them: result.json and progress.csv."""
+
+import contextlib
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+JSON, CSV = "result.json", "progress.csv"
+FILES = (JSON, CSV)
+
+
+def cut(file: str, content: bytes, result: dict[str, Any]) -> bytes:
+    """End a table with the result that its trial goes on from; {}: from the beginning.
+
+    What comes after it is trained again, and no iteration is to stand in a table twice.
+    """
+    last = result.get("training_iteration", 0)
+    if file == JSON:
+        rows = _until(last, {row["training_iteration"]: row for row in json_lines(content)}, result)
+        return "".join(json.dumps(row) + "\n" for row in rows.values()).encode()
+    reader = csv.DictReader(io.StringIO(content.decode(errors="replace"), newline=""))
+    table = {int(row["training_iteration"]): row for row in reader if row["training_iteration"]}
+    target = io.StringIO(newline="")
+    if table := _until(last, table, result):
+        writer = csv.DictWriter(target, reader.fieldnames or list(result), extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(table.values())
+    return target.getvalue().encode()
+
+
+def _until(last: int, rows: dict[int, Any], result: dict[str, Any]) -> dict[int, Any]:
+    """The rows up to an iteration, in order; its own may not have reached the storage."""
+    kept = {iteration: rows[iteration] for iteration in sorted(rows) if iteration <= last}
+    if last and last not in kept:
+        kept[last] = {k: v for k, v in result.items() if isinstance(v, int | float | str | bool)}
+    return kept
+
+
+def json_lines(text: bytes) -> Iterator[dict[str, Any]]:
+    """The whole lines of a result.json."""
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):  # the last may be cut off
+            yield json.loads(line)
