@@ -5,17 +5,19 @@ running one loses at most what came after its last checkpoint, and the resumed e
 the trials, the metrics and the best of one that nobody disturbed.
 """
 
-import json
+import pickle
 import random
 import re
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import run as run_command
 from tests.faults.disk import small_disk
 from tests.faults.fixtures import installed, project  # noqa: F401
 from tests.faults.kill import Moment, check_end, rate, resume_command
@@ -25,6 +27,24 @@ pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
 
 SAMPLES, ITERATIONS = 4, 12
 SWEEP = ("--num-samples", SAMPLES, "--max-iterations", ITERATIONS)
+# Writes x's record anew, and is killed when the new one is complete but not yet in its place.
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from ray_tune_experiment.harness.provenance import Record
+from ray_tune_experiment.harness.storage import Storage
+record = Record.load(Storage(sys.argv[1]), "x")
+record.content["name"] = "another"
+Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+record.save()
+"""
+# Says for each kind of state file what is done when one is cut off.
+REPAIR = """
+import sys
+from ray_tune_experiment.harness import state
+from ray_tune_experiment.harness.storage import Storage
+print(state.repair(Storage(sys.argv[1]), sys.argv[2]))
+"""
 # With the default seed, one trial of the four has such a learning rate: the third.
 ABOVE, CHOSEN = "0.01", 2
 
@@ -104,6 +124,40 @@ def test_signals_again_and_again(project: Project, whole: Experiment) -> None:  
     outcomes = [run["outcome"] for run in experiment.record["runs"]]
     assert outcomes[-1] == "done"
     assert len(outcomes) == 5
+
+
+def test_sigusr1_and_sighup_and_the_time_between(project: Project) -> None:  # noqa: F811
+    """Ray's own signal, and a terminal that is closed. Only time spent in runs is counted."""
+    budget = ("--time-budget-s", 1000, "--max-iterations", 1000, "--num-samples", 1)
+    experiment, start = project.experiment("x"), time.monotonic()
+    run = project.start("run", "--name", "x", *budget)
+    run.until(lambda: len(rows(experiment, 0)) > 3)
+    run.kill(signal.SIGUSR1)
+    assert run.wait() == 0, run.said
+    first, spent = time.monotonic() - start, experiment.spent()
+    assert 0 < spent < first
+    assert resume_command(project, run.said) == ["run", "--name", "x", "--resume"]
+    assert experiment.record["runs"][-1]["outcome"] == "interrupted by SIGUSR1"
+
+    time.sleep(2 * spent)
+    start, before = time.monotonic(), len(rows(experiment, 0))
+    run = project.start("run", "--name", "x", "--resume")
+    run.until(lambda: len(rows(experiment, 0)) > before)
+    run.kill(signal.SIGHUP)
+    assert run.wait() == 129, run.said
+    assert resume_command(project, run.said)
+    assert experiment.record["runs"][-1]["outcome"] == "interrupted by SIGHUP"
+    assert spent < experiment.spent() < spent + time.monotonic() - start
+
+    trained = project.trace()
+    project.run("extend", "x", "--time-budget-s", spent)
+    assert project.trace() == trained, "the time spent before was not counted"
+
+
+def rows(experiment: Experiment, index: int) -> list[int]:
+    """The iterations in a trial's table, if it has one."""
+    tables = list(experiment.folder.glob(f"trial_*_{index:05d}/result.json"))
+    return [row["training_iteration"] for row in experiment.results(index)] if tables else []
 
 
 def test_a_second_signal_ends_at_once(project: Project) -> None:  # noqa: F811
@@ -270,12 +324,48 @@ def test_a_disk_that_turns_read_only(project: Project, whole: Experiment) -> Non
         check_end(experiment, whole, ITERATIONS)
 
 
+@pytest.fixture
+def spaced(installed: tuple[Path, Path], tmp_path: Path) -> Iterator[Project]:  # noqa: F811
+    """The project in a folder whose name no shell likes, with its environment."""
+    source, python = installed
+    folder = tmp_path / "the team's project"
+    environment = folder / ".venv"
+    run_command("uv", "venv", "--python", sys.executable, environment)
+    site = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    (own, others) = (
+        Path(run_command(program, "-c", site).stdout.strip())
+        for program in (environment / "bin/python", python)
+    )
+    (own / "others.pth").write_text(f"{others}\n")
+    shutil.copytree(source / "src", folder / "src")
+    with using(folder, environment / "bin/python", folder) as in_it:
+        yield in_it
+
+
+def test_a_folder_with_a_space_and_an_apostrophe(spaced: Project) -> None:
+    said = spaced.run("run", "--name", "x", "--num-samples", 1, "--max-iterations", 1)
+    assert "Best of 1 trials" in said
+    (again,) = [words for words in spaced.commands(said) if "show" in words]
+    assert "done" in spaced.run(*again)
+
+
 def test_truncated_files(project: Project, interrupted: Experiment, whole: Experiment) -> None:  # noqa: F811
     """Half of Ray's state, or of its checkpoints: said, and the last good one is used."""
     checkpoints, spareless = (
         Experiment(shutil.copytree(interrupted.folder, interrupted.folder.with_name(name)))
         for name in ("checkpoints", "spareless")
     )
+    # A searcher that is no generator of variants leaves a pickle; it is repaired like the rest.
+    (searcher,) = interrupted.folder.glob("basic-variant-state-*")
+    for folder in (interrupted.folder, interrupted.folder / "last_good_state"):
+        path = folder / searcher.name.replace("basic-variant", "searcher").replace("json", "pkl")
+        path.write_bytes(pickle.dumps({"samples": [1, 2, 3]}))
+    for kind in ("searcher-state-*", "callback-states-*"):
+        (path,) = interrupted.folder.glob(kind)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        repair = project.start_program("-c", REPAIR, project.folder / "results", "x")
+        assert repair.wait() == 0, repair.said
+        assert f"{path.name} was damaged: going on from its last copy" in repair.said
     for pattern in ("experiment_state-*", "basic-variant-state-*"):
         for state in interrupted.folder.glob(pattern):
             state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
@@ -305,8 +395,11 @@ def test_truncated_files(project: Project, interrupted: Experiment, whole: Exper
     assert "damaged" in said
 
 
-def test_one_run_at_a_time(project: Project) -> None:  # noqa: F811
-    run = started(project, FAULT_SLEEP="3")
+def test_one_run_at_a_time(project: Project, whole: Experiment) -> None:  # noqa: F811
+    """And what is left when it is killed while it exports a trial that has ended."""
+    run = started(project, FAULT_EXPORT_SLEEP="100")
+    experiment = project.experiment("x")
+    run.until(lambda: any(ITERATIONS in experiment.checkpoints(i) for i in range(2)))
     for words in (["--resume"], []):
         said = project.run("run", "--name", "x", *words, code=2)
         assert len(said.splitlines()) == 1
@@ -314,6 +407,20 @@ def test_one_run_at_a_time(project: Project) -> None:  # noqa: F811
     assert "running" in project.run("list")
     run.kill(signal.SIGKILL)
     run.wait()
+    assert not run.gone()
+    moment = Moment.now(project, experiment)
     assert "killed" in project.run("list")
-    record = json.loads((project.folder / "results/x/experiment.json").read_text())
-    assert len(record["runs"]) == 1  # what was refused left no trace
+    assert len(experiment.record["runs"]) == 1  # what was refused left no trace
+
+    before = (experiment.folder / "experiment.json").read_bytes()
+    killed = project.start_program("-c", KILLED_WHILE_WRITING, project.folder / "results")
+    assert killed.wait() == -signal.SIGKILL, killed.said
+    assert (experiment.folder / "experiment.json").read_bytes() == before
+    (left,) = experiment.folder.glob("experiment.json.*.part")
+    left.write_bytes(before[: len(before) // 2])
+    assert "killed" in project.run("list")
+    assert "killed" in project.run("show", "x")
+    project.run("run", "--resume", "--name", "x")
+    moment.check(project, experiment)
+    check_end(experiment, whole, ITERATIONS)
+    assert all(max(epochs) == ITERATIONS for epochs in project.trace().values())

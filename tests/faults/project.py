@@ -1,9 +1,11 @@
 """Runs a generated project as a user does, and finds and ends every process that it starts."""
 
 import contextlib
+import io
 import ipaddress
 import json
 import os
+import pickle
 import shlex
 import shutil
 import signal
@@ -51,6 +53,16 @@ def _faulty_fit_epoch(self, data):
 
 
 Model.fit_epoch = _faulty_fit_epoch
+
+_export = Model.export
+
+
+def _slow_export(self, folder, data):
+    time.sleep(float(os.environ.get("FAULT_EXPORT_SLEEP", "0")))
+    return _export(self, folder, data)
+
+
+Model.export = _slow_export
 """
 
 
@@ -73,7 +85,7 @@ def install(project: Path, env: dict[str, str] | None = None) -> Path:
 
 
 def plant(project: Path) -> None:
-    """Let the variables FAULT, FAULT_ABOVE, FAULT_SLEEP and FAULT_TRACE work in the model."""
+    """Let the variables FAULT… work in the model."""
     model = project / "src" / PACKAGE / "model.py"
     model.write_text(model.read_text() + MODEL)
 
@@ -361,10 +373,37 @@ class Experiment:
             for trial in self.trials()
         }
 
+    def spent(self) -> float:
+        """The seconds of TIME_BUDGET_S that are used up, by the newest saved state."""
+        newest = max(self.folder.glob("experiment_state-*.json"))
+        stopper = json.loads(newest.read_text())["runner_data"]["_stopper"]
+        memory = _Memory(io.BytesIO(bytes.fromhex(stopper["value"]))).load()
+        return float(memory["TimeoutStopper"]["spent"])
+
     def best(self) -> tuple[int, float]:
         """The best trial's number and accuracy, as the record has them."""
         best = self.record["runs"][-1]["best"]
         return int(best["trial"].rpartition("_")[2]), best["validation_accuracy"]
+
+
+class _Anything:
+    """Stands in a pickle for objects of packages that are not here."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def __call__(self, *_: Any) -> "_Anything":
+        return self
+
+    def __setitem__(self, *_: Any) -> None: ...
+
+    def __setstate__(self, _: Any) -> None: ...
+
+
+class _Memory(pickle.Unpickler):
+    """Returns the memory that a stopper was to be made of."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        return (lambda memory: memory) if name == "_recall" else _Anything
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

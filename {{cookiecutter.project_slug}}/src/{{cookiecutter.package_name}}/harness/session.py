@@ -17,7 +17,7 @@ from .preflight import Preflight, ResourceCallback, check, check_content
 from .printing import again, failed_trials, place, print_best, print_failures
 from .progress import ProgressLines
 from .provenance import STOPPING, Record
-from .signals import Interrupted, SignalCallback
+from .signals import Interrupted, SignalCallback, exit_code
 from .storage import Storage
 
 DONE, TRIAL_FAILED = 0, 1
@@ -95,7 +95,7 @@ def run_experiment(configuration: Configuration) -> int:
     except (Interrupted, SystemExit) as ended:  # Ray makes a SystemExit of SIGTERM while it starts
         number = ended.number if isinstance(ended, Interrupted) else int(ended.code or 0)
         print("Interrupted before the first trial: nothing has been run.", flush=True)
-        return 128 + number
+        return exit_code(number)
 
 
 def _run(configuration: Configuration, signals: SignalCallback) -> int:
@@ -205,11 +205,8 @@ def _finish(
         "best": print_best(analysis, settings),
         "resources": ray.cluster_resources() if ray.is_initialized() else {},
     }
-    unfinished = sum(not trial.is_finished() for trial in analysis.trials)
     if received is not None:
-        outcome, code = f"interrupted by {signal.Signals(received).name}", 128 + received
-    elif unfinished:  # SIGUSR1, which Ray handles itself
-        outcome, code = "interrupted by SIGUSR1", DONE
+        outcome, code = f"interrupted by {signal.Signals(received).name}", exit_code(received)
     elif failed or facts["best"] is None:
         outcome, code = "trials failed", TRIAL_FAILED
     else:

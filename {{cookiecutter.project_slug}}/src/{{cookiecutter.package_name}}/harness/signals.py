@@ -8,10 +8,14 @@ from typing import Any
 from ray._private import worker
 from ray.tune import Callback
 
-ENDING = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+ENDING = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 BLOCKED = set(ENDING) - {signal.SIGINT}
+
+
+def exit_code(number: int) -> int:
+    """128 + the signal, as shells have it; after SIGUSR1 0, as Ray has it."""
+    return 0 if signal.Signals(number).name == "SIGUSR1" else 128 + number
 
 
 class Interrupted(BaseException):
@@ -66,7 +70,7 @@ class SignalCallback(Callback):
         if self.received is not None:
             if sys.stdout.isatty():  # harness/progress.py may have a line there
                 os.write(sys.stdout.fileno(), b"\n")
-            os._exit(128 + number)
+            os._exit(exit_code(number))
         self.received = number
         print(f"\n{signal.Signals(number).name}: saving; a second one ends at once", flush=True)
         if callable(self._ray):

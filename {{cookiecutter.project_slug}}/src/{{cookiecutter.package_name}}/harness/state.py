@@ -135,11 +135,10 @@ def settle(storage: Storage, name: str, *, errored: bool, longer: bool) -> None:
         trial.restore_run_metadata(entry["run"] if entry else pair[1])
         trial.set_storage(_here(storage, name, trial))
         if entry is not None:
-            _register(storage, name, trial, entry["checkpoint"])
             journal.bring_files(storage, name, entry)
             if entry["step"] >= step:
                 step, state["runner_data"]["_stopper"] = entry["step"], entry["stopper"]
-        _forget_what_is_gone(storage, name, trial)
+        _forget_what_is_gone(storage, name, trial, entry["checkpoint"] if entry else None)
         saved: Any = trial.latest_checkpoint_result
         last, result = trial.last_result or {}, saved.metrics if saved else {}
         if saved:
@@ -172,27 +171,25 @@ def _number(checkpoint: str) -> int:
     return int(checkpoint.rpartition("_")[2])
 
 
-def _register(storage: Storage, name: str, trial: Trial, checkpoint: str) -> None:
-    """Let the trial know the checkpoint of its last result."""
-    manager: Any = trial.run_metadata.checkpoint_manager
-    if _is_whole(storage, name, str(trial.relative_logdir), checkpoint):
-        manager.register_checkpoint(_saved(storage, trial, checkpoint, trial.last_result))
-
-
 def _saved(storage: Storage, trial: Trial, checkpoint: str, result: Any) -> _TrainingResult:
     place: Any = trial.storage
     path = f"{place.trial_fs_path}/{checkpoint}"
     return _TrainingResult(Checkpoint(path, storage.filesystem), dict(result))
 
 
-def _forget_what_is_gone(storage: Storage, name: str, trial: Trial) -> None:
-    """Keep the checkpoints that are whole; where the newest is not, an older, or else a newer."""
+def _forget_what_is_gone(storage: Storage, name: str, trial: Trial, newer: str | None) -> None:
+    """Keep the checkpoints that are whole; where the newest is not, an older, or else a newer.
+
+    newer: the checkpoint of the trial's last result, where the trial doesn't know it yet
+    """
     manager: Any = trial.run_metadata.checkpoint_manager
-    newest: Any = manager.latest_checkpoint_result
-    if newest is None:
+    results = [*manager.best_checkpoint_results, manager.latest_checkpoint_result]
+    if newer is not None:
+        results.append(_saved(storage, trial, newer, trial.last_result))
+    known = {Path(r.checkpoint.path).name: r for r in results if r is not None}
+    if not known:
         return
-    folder, latest = str(trial.relative_logdir), Path(newest.checkpoint.path).name
-    known = {Path(r.checkpoint.path).name: r for r in [*manager.best_checkpoint_results, newest]}
+    folder, latest = str(trial.relative_logdir), max(known)
     there = sorted(e for e in storage.files(name, folder) if e.startswith("checkpoint_"))
     there = [entry for entry in there if _is_whole(storage, name, folder, entry)]
     older = [entry for entry in there if entry <= latest]
