@@ -40,7 +40,8 @@ COMMON = set(
     src/PACKAGE/tune_run.py
     src/PACKAGE/harness/__init__.py src/PACKAGE/harness/analysis.py src/PACKAGE/harness/claim.py
     src/PACKAGE/harness/cli.py src/PACKAGE/harness/configuration.py
-    src/PACKAGE/harness/documents.py src/PACKAGE/harness/export.py src/PACKAGE/harness/memory.py
+    src/PACKAGE/harness/documents.py src/PACKAGE/harness/export.py
+    src/PACKAGE/harness/journal.py src/PACKAGE/harness/memory.py
     src/PACKAGE/harness/overview.py src/PACKAGE/harness/page.py
     src/PACKAGE/harness/pages/compare.html src/PACKAGE/harness/pages/layout.html
     src/PACKAGE/harness/pages/parts.html src/PACKAGE/harness/pages/report.html
@@ -49,7 +50,7 @@ COMMON = set(
     src/PACKAGE/harness/provenance.py src/PACKAGE/harness/quiet.py src/PACKAGE/harness/report.py
     src/PACKAGE/harness/saved.py src/PACKAGE/harness/session.py src/PACKAGE/harness/signals.py
     src/PACKAGE/harness/state.py src/PACKAGE/harness/storage.py src/PACKAGE/harness/study.py
-    src/PACKAGE/harness/trainable.py src/PACKAGE/harness/trials.py
+    src/PACKAGE/harness/tables.py src/PACKAGE/harness/trainable.py src/PACKAGE/harness/trials.py
     tests/conftest.py
     tests/experiment/conftest.py tests/experiment/test_tune_run.py
     tests/unit/conftest.py tests/unit/test_data.py tests/unit/test_settings.py

@@ -8,17 +8,17 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.logger import (
     CSVLoggerCallback,
-    JsonLoggerCallback,
     LoggerCallback,
     TBXLoggerCallback,
 )
 
+from .harness.journal import JsonLogger
 from .harness.printing import cause
 from .settings import METRICS, Settings
 
 LOGGERS: dict[str, type[LoggerCallback]] = {
     "csv": CSVLoggerCallback,
-    "json": JsonLoggerCallback,
+    "json": JsonLogger,
     "tensorboard": TBXLoggerCallback,
 }
 

@@ -8,12 +8,14 @@ import base64
 import contextlib
 import fnmatch
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
+from ray.tune.logger import JsonLoggerCallback
 from ray.tune.utils.serialization import TuneFunctionEncoder
 
 from . import tables
@@ -28,12 +30,38 @@ def encoded(value: Any) -> Any:
     return json.loads(json.dumps(value, cls=TuneFunctionEncoder))
 
 
+class JsonLogger(JsonLoggerCallback):
+    """Ray's logger of result.json, which goes on with a file that it has.
+
+    Ray's takes it from the storage whenever a trial starts again (a lost worker, a pause), where
+    it is as old as Ray's last copy: what came since would be lost.
+    """
+
+    def _restore_from_remote(self, file_name: str, trial: Trial) -> None:
+        if trial not in self._trial_files:
+            super()._restore_from_remote(file_name, trial)
+
+
 class JournalCallback(Callback):
     """Writes the entries, as long as that takes no more than a twentieth of the time."""
 
     def __init__(self, storage: Storage, name: str) -> None:
         self.storage, self.name = storage, name
         self._start, self._spent = time.monotonic(), 0.0
+        self._first_step = True
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Delete what an earlier run left on this machine, where Ray goes on in its folder.
+
+        That is so in a cluster that outlived the run, and its files are older than the storage's.
+        """
+        if self._first_step and trials:  # there are none in a new experiment
+            here: Any = trials[0].storage
+            for path in Path(here.experiment_driver_staging_path).glob("*/"):
+                shutil.rmtree(path, ignore_errors=True)
+            for trial in trials:
+                trial.init_local_path()
+        self._first_step = False
 
     def on_checkpoint(
         self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Any, **info: Any
@@ -60,20 +88,12 @@ class JournalCallback(Callback):
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Called when a worker is lost, and its trial goes on (MAX_FAILURES).
-
-        The loggers then take their files from the storage: Ray's last copy, older or newer than
-        the checkpoint.
-        """
+        """Called when a worker is lost, and its trial goes on (MAX_FAILURES) from a checkpoint."""
         checkpoint = trial.latest_checkpoint_result
         result = checkpoint.metrics if checkpoint else {}
         for path in _logged(trial):
-            if path.name in tables.FILES:
+            if path.name in tables.FILES:  # the loggers have them open, to append
                 path.write_bytes(tables.cut(path.name, path.read_bytes(), result))
-            with contextlib.suppress(OSError):
-                self.storage.write(
-                    path.read_bytes(), self.name, str(trial.relative_logdir), path.name
-                )
 
 
 def _logged(trial: Trial) -> list[Path]:
@@ -92,10 +112,14 @@ def entries(storage: Storage, name: str) -> dict[str, dict[str, Any]]:
 
 
 def bring_files(storage: Storage, name: str, entry: dict[str, Any]) -> None:
-    """Put the loggers' files of an entry where Ray has an older copy. They only ever grow."""
+    """Put the loggers' files of an entry where Ray has an older copy.
+
+    They only ever grow; but for the tables of a trial that lost its worker.
+    """
     for file, text in entry["files"].items():
         content = base64.b64decode(text)
-        if len(content) > len(storage.read(name, entry["folder"], file) or b""):
+        there = storage.read(name, entry["folder"], file) or b""
+        if file in tables.FILES or len(content) > len(there):
             storage.write(content, name, entry["folder"], file)
 
 

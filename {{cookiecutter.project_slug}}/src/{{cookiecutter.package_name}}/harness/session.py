@@ -110,13 +110,19 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
         elif not state.exists(storage, record.name):
             print(f"Nothing had been saved of {record.name}: it starts from the beginning.")
         else:
-            if finished := _settle(storage, record, configuration):
-                print(finished)
-                return DONE
-            resume_config = _resume_config(settings, record)
             if settings.into is not None:
                 record = _copied(settings, record)
                 held = stack.enter_context(claim.claimed(storage, record.name))
+            try:
+                finished = _settle(storage, record, configuration)
+            except Refusal:
+                if record is not ready.record:
+                    storage.delete_folder(record.name)
+                raise
+            if finished:
+                print(finished)
+                return DONE
+            resume_config = _resume_config(settings, record)
         record.start_run(configuration)
         _print_start(settings, ready)
         callbacks = [
@@ -214,6 +220,8 @@ def _finish(
     saved = True
     try:
         record.end_run(outcome, **facts)
+        if received is None:
+            journal.forget(record.storage, record.name)
     except OSError as error:
         print(_storage_failed(record.storage, error, configuration))
         saved, code = False, code or TRIAL_FAILED

@@ -20,11 +20,13 @@ def cut(file: str, content: bytes, result: dict[str, Any]) -> bytes:
     if file == JSON:
         rows = _until(last, {row["training_iteration"]: row for row in json_lines(content)}, result)
         return "".join(json.dumps(row) + "\n" for row in rows.values()).encode()
-    reader = csv.DictReader(io.StringIO(content.decode(errors="replace"), newline=""))
+    whole_lines = content[: content.rfind(b"\n") + 1].decode(errors="replace")
+    reader = csv.DictReader(io.StringIO(whole_lines, newline=""))
     table = {int(row["training_iteration"]): row for row in reader if row["training_iteration"]}
-    target = io.StringIO(newline="")
-    if table := _until(last, table, result):
-        writer = csv.DictWriter(target, reader.fieldnames or list(result), extrasaction="ignore")
+    table, target = _until(last, table, result), io.StringIO(newline="")
+    if columns := list(reader.fieldnames or result):
+        # Also without a row: a logger that has the file open will write no second header.
+        writer = csv.DictWriter(target, columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(table.values())
     return target.getvalue().encode()
