@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import generation, sweep
+from benchmarks import generation, progress, sweep
 
 if __name__ == "__main__":
-    sys.exit(generation.main() | sweep.main([]))
+    sys.exit(generation.main() | sweep.main([]) | progress.main([]))

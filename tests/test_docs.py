@@ -552,7 +552,8 @@ def read_source(name: str) -> str:
 # Words in capitals that are no setting of a project.
 WORDS = {
     *("API", "ARGS", "CHANGELOG", "CPU", "CSV", "FAILURE", "HEAD", "JSON", "LICENSE", "METRICS"),
-    *("MIT", "README", "SHA", "TRUSTED", "URI", "EXPERIMENT_", "EXPERIMENT_NUM_SAMPELS"),
+    *("MIT", "NO_COLOR", "README", "SHA", "TRUSTED", "URI"),
+    *("EXPERIMENT_", "EXPERIMENT_NUM_SAMPELS"),
 }
 OTHERS = ("AWS_", "OMP_", "RAY_", "SIG", "TUNE_")
 

@@ -46,10 +46,15 @@ def cause(trial: Trial) -> str:
 
 
 def print_failures(analysis: ExperimentAnalysis, settings: Settings) -> None:
-    """Each failed trial's log, and its own traceback: Ray names only the trial."""
+    """Each failed trial's log, and its own traceback, once for each kind: Ray names only trials."""
+    told: dict[str, str] = {}
     for trial in failed_trials(analysis):
-        print(f"\nTrial {trial.trial_id} failed; its log is in {place(settings, trial)}")
-        print(cause(trial))
+        text, name = cause(trial), trial.trial_id
+        like = told.setdefault(text.splitlines()[-1], name)
+        how = "failed" if like == name else f"failed like {like}"
+        print(f"\nTrial {name} {how}; its log is in {place(settings, trial)}")
+        if like == name:
+            print(text)
 
 
 def print_best(analysis: ExperimentAnalysis, settings: Settings) -> dict[str, Any] | None:

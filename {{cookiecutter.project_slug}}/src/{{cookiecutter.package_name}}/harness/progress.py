@@ -15,6 +15,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
+from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -49,6 +50,8 @@ class ProgressLines(ProgressReporter):
         self._next_line = self._start + SECONDS_BETWEEN_LINES
         self._console = _Terminal(highlight=False)
         self._live: Live | None = None
+        self._lines: list[tuple[str, str]] = []  # to be printed: the time passed, and the text
+        self._drawn, self._drawn_at = Segments([]), (0, 0)
         self._asked = self._looked = False
 
     def __enter__(self) -> Self:
@@ -74,6 +77,8 @@ class ProgressLines(ProgressReporter):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        with contextlib.suppress(OSError):
+            self.flush()
         if self._live is not None:
             live, self._live = self._live, None
             with contextlib.suppress(OSError):  # the terminal is gone
@@ -100,17 +105,23 @@ class ProgressLines(ProgressReporter):
             if start >= self._next_line and self._live is None and not done:
                 interval = min((start - self._start) / 20, LONGEST_SECONDS_BETWEEN_LINES)
                 self._next_line = start + max(interval, SECONDS_BETWEEN_LINES)
-                self.print(", ".join(self._facts()))
+                self.tell(", ".join(self._facts()))
+            self.flush()
         worked = time.thread_time() - worked
         self._next_look = start + max(1 / LOOKS_PER_SECOND, 100 * worked)
 
-    def print(self, line: str) -> None:
-        """Print a line with the time before it; above the last one in a terminal."""
-        passed = time.monotonic() - self._start
-        if self._live is None:
-            print(f"{clock(passed):>7}  {line}", flush=True)
-        else:
-            self._console.print(_columns(clock(passed), Text(line, overflow="fold")))
+    def tell(self, line: str) -> None:
+        """Take a line and the time that it is now, to be printed at the next look."""
+        self._lines.append((clock(time.monotonic() - self._start), line))
+
+    def flush(self) -> None:
+        """Print the lines; above the last one in a terminal."""
+        lines, self._lines = self._lines, []
+        if lines and self._live is None:
+            print("\n".join(f"{passed:>7}  {line}" for passed, line in lines), flush=True)
+        elif lines:
+            rows = [(passed, Text(line, overflow="fold")) for passed, line in lines]
+            self._console.print(_columns(*rows))
 
     def callbacks(self) -> list[TrialProgressCallback]:
         """What prints each result, in the place of Ray's own, which leaves most of them out."""
@@ -134,7 +145,7 @@ class ProgressLines(ProgressReporter):
         for number, trial in enumerate(ended if self._looked else [], 1):
             if trial.status != Trial.ERROR:  # FailureCallback in callbacks.py says that
                 count = len(self._ended) - len(ended) + number
-                self.print(f"{count}/{self._total} {self._outcome(trial)}")
+                self.tell(f"{count}/{self._total} {self._outcome(trial)}")
         self._looked = True
 
     def _better(self, best: float | None, value: float) -> float | None:
@@ -184,16 +195,23 @@ class ProgressLines(ProgressReporter):
         how = "at most" if bounded else "at most about" if may_end_early else "about"
         return f"{how} {span} left"
 
-    def _last_line(self) -> Table | Text:
-        """What the terminal shows now, on one line whatever its width."""
-        width = self._console.width - 1
+    def _last_line(self) -> Segments:
+        """What the terminal shows now; not drawn anew for each line that is printed above it."""
+        moment = (self._console.width, int(time.monotonic() * LOOKS_PER_SECOND))
+        if moment != self._drawn_at:
+            self._drawn_at = moment
+            self._drawn = Segments(list(self._console.render(self._draw(self._console.width - 1))))
+        return self._drawn
+
+    def _draw(self, width: int) -> Table | Text:
+        """How far the run is, on one line whatever the width."""
         passed = clock(time.monotonic() - self._start)
         if not self._asked:
             return Text(f"{passed:>7}  Starting Ray …"[:width], no_wrap=True)
         brief = self._facts(brief=True)
         bar = ProgressBar(1.0, self._pace.share(self._total, len(self._ended)), width=BAR)
         for facts in (self._facts(), brief):
-            line = _columns(passed, bar, Text(", ".join(facts), no_wrap=True))
+            line = _columns((passed, bar, Text(", ".join(facts), no_wrap=True)))
             if Measurement.get(self._console, self._console.options, line).maximum <= width:
                 return line
         facts = brief if len(", ".join(brief)) <= width else [brief[0], *brief[2:]]
@@ -263,12 +281,12 @@ class ResultLines(TrialProgressCallback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
     ) -> None:
         values = "  ".join(f"{name} {result[name]:.4f}" for name in METRICS)
-        with contextlib.suppress(OSError):
-            number = result["training_iteration"]
-            self.lines.print(f"trial {trial.trial_id}  iteration {number}  {values}")
+        number = result["training_iteration"]
+        self.lines.tell(f"trial {trial.trial_id}  iteration {number}  {values}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        pass
+        with contextlib.suppress(OSError):
+            self.lines.flush()  # before anyone prints why it failed
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         pass
@@ -290,11 +308,12 @@ def _log_to(stream: Any) -> None:
             handler.setStream(stream)
 
 
-def _columns(passed: str, *others: RenderableType) -> Table:
-    """The time passed, and what is beside it; lines that are too long are folded there."""
-    line = Table.grid(padding=(0, 2, 0, 0))
-    line.add_row(f"{passed:>7}", *others)
-    return line
+def _columns(*rows: tuple[str, *tuple[RenderableType, ...]]) -> Table:
+    """The time passed, and what is beside it; what is too long is folded there."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for passed, *others in rows:
+        table.add_row(f"{passed:>7}", *others)
+    return table
 
 
 def clock(seconds: float) -> str:
