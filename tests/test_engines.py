@@ -42,7 +42,8 @@ COMMON = set(
     src/PACKAGE/harness/cli.py src/PACKAGE/harness/configuration.py
     src/PACKAGE/harness/documents.py src/PACKAGE/harness/export.py
     src/PACKAGE/harness/journal.py src/PACKAGE/harness/memory.py
-    src/PACKAGE/harness/overview.py src/PACKAGE/harness/page.py
+    src/PACKAGE/harness/overview.py src/PACKAGE/harness/output.py
+    src/PACKAGE/harness/page.py
     src/PACKAGE/harness/pages/compare.html src/PACKAGE/harness/pages/layout.html
     src/PACKAGE/harness/pages/parts.html src/PACKAGE/harness/pages/report.html
     src/PACKAGE/harness/plots.py src/PACKAGE/harness/preflight.py

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.faults.fixtures import installed, project  # noqa: F401
-from tests.faults.project import Project, rows
+from tests.faults.project import PACKAGE, Project, rows
 from tests.faults.terminal import terminal
 
 pytestmark = [pytest.mark.xdist_group("progress"), pytest.mark.timeout(900)]
@@ -117,6 +117,25 @@ def test_verbose_0_is_the_outcome(project: Project) -> None:  # noqa: F811
     assert begins[0] == "Best of 2 trials"
     assert begins[1].startswith("Results in ")
     assert begins[2:] == ends
+
+
+# Reads a line of a command, then closes the pipe, as `head -n 1` does.
+HEAD = """
+import subprocess, sys
+command = subprocess.Popen([sys.executable, "-m", *sys.argv[1:]], stdout=subprocess.PIPE, text=True)
+print(command.stdout.readline())
+command.stdout.close()
+sys.exit(command.wait())
+"""
+
+
+def test_a_reader_that_leaves_ends_nothing(project: Project) -> None:  # noqa: F811
+    run = project.start_program("-c", HEAD, PACKAGE, "run", "--name", "x", *TINY, FAULT_SLEEP="0")
+    assert run.wait() == 0, run.said
+    assert run.said.splitlines()[0].startswith("x: 2 trials"), run.said
+    assert "Error" not in run.said
+    assert [trial.status for trial in project.experiment("x").trials()] == ["TERMINATED"] * 2
+    assert project.experiment("x").record["runs"][0]["outcome"] == "done"
 
 
 def test_verbose_3_is_all_of_ray(project: Project) -> None:  # noqa: F811

@@ -1,5 +1,7 @@
 """The commands. `run` is the one that matters; the rest look, or go on."""
 
+import errno
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -16,6 +18,7 @@ from .configuration import (
     program,
     variable,
 )
+from .output import lasting_output, to_nowhere
 
 DONE, TRIAL_FAILED, REFUSED = 0, 1, 2
 
@@ -32,7 +35,8 @@ def run(configuration: Configuration) -> int:
         print("Checking …", end="\r", flush=True)
     from .session import run_experiment
 
-    return run_experiment(configuration)
+    with lasting_output():
+        return run_experiment(configuration)
 
 
 def extend(configuration: Configuration) -> int:
@@ -172,10 +176,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         while COMMANDS[name].takes_more and flags[2:] and not flags[2].startswith("-"):
             others.append(flags.pop(2))
         lines = [flags, *(["--name", other, *flags[2:]] for other in others)]
-        return COMMANDS[name].call(*(load(line, prog=program(name)) for line in lines))
+        code = COMMANDS[name].call(*(load(line, prog=program(name)) for line in lines))
+        sys.stdout.flush()
+        return code
     except Refusal as refusal:
         for finding in refusal.findings:
             print(f"error: {finding}", file=sys.stderr)
         return REFUSED
+    except BrokenPipeError:  # `head` has seen enough
+        to_nowhere(sys.stdout)
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        to_nowhere(sys.stdout)
+        print(f"error: {error}", file=sys.stderr)
+        return TRIAL_FAILED
     except KeyboardInterrupt:
         return 130
