@@ -8,6 +8,7 @@ figure is a median of seconds:
 - the project's `run` of 8 trials x 3 iterations, against a script that does nothing but call
   `tune.run` with the same Trainable and the same checkpoints, actors reused; and against the same
   script as Ray has it by default, with a new actor for each trial;
+- `check`, the preflight of a run, against the imports that it can't do without, and its seconds;
 - the unit tests, against a bare `import ray.tune`;
 - all tests, against a bare `ray.init` with one tiny sweep.
 """
@@ -23,6 +24,7 @@ from pathlib import Path
 
 TEMPLATE = Path(__file__).parents[1]
 PACKAGE = "ray_tune_experiment"
+LONGEST_CHECK = 2.0  # seconds, on a machine that does nothing else
 
 BARE = """
 import sys
@@ -95,6 +97,8 @@ def main(argv: list[str] | None = None) -> int:
         "the project's run": sweep,
         "bare tune.run, actors reused": ("-c", BARE, "reuse", "STORAGE"),
         "bare tune.run, Ray's default": ("-c", BARE, "default", "STORAGE"),
+        "check": ("-m", PACKAGE, "check"),
+        "import ray.tune and the model": ("-c", f"import ray.tune, {PACKAGE}.model"),
         "unit tests": ("-m", "pytest", "-q", "tests/unit"),
         "import ray.tune": ("-c", "import ray.tune"),
         "all tests": ("-m", "pytest", "-q"),
@@ -115,13 +119,15 @@ def main(argv: list[str] | None = None) -> int:
     for name, peer, most in (
         ("the project's run", "bare tune.run, actors reused", 1.1),
         ("the project's run", "bare tune.run, Ray's default", 0.5),
+        ("check", "import ray.tune and the model", 1.3),
         ("unit tests", "import ray.tune", 3.0),
         ("all tests", "ray.init and a tiny sweep", 3.0),
     ):
         ratio = median[name] / median[peer]
         missed |= ratio > most
         print(f"{name} / {peer}: {ratio:.2f} (at most {most})")
-    return int(missed)
+    print(f"check: {median['check']:.2f} s (at most {LONGEST_CHECK} s)")
+    return int(missed or median["check"] > LONGEST_CHECK)
 
 
 if __name__ == "__main__":

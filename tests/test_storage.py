@@ -50,11 +50,12 @@ def test_a_bucket(project: Project, whole: Experiment) -> None:  # noqa: F811
     """A sweep in a bucket: ended, resumed, listed, and no trace of the key. Patience lasts."""
     with bucket(KEY, SECRET) as s3:
         place = ("--storage-path", f"s3://{BUCKET}/team")
-        run = project.start(
-            *("run", "--name", "x", "--num-samples", SAMPLES, *PATIENCE, *place),
-            env=s3.env,
-            FAULT_SLEEP="1",
-        )
+        words = ("run", "--name", "x", "--num-samples", SAMPLES, *PATIENCE, *place)
+        both = [project.start(*words, env=s3.env, FAULT_SLEEP="1") for _ in range(2)]
+        both[0].until(lambda: trained(project) >= 5 or any(r.process.poll() for r in both))
+        run, refused = sorted(both, key=lambda run: run.process.poll() is not None)
+        assert refused.wait() == 2, refused.said
+        assert len(refused.said.splitlines()) == 1, refused.said
         run.until(lambda: trained(project) >= 5)
         time.sleep(1)
         run.kill(signal.SIGTERM)
@@ -65,8 +66,10 @@ def test_a_bucket(project: Project, whole: Experiment) -> None:  # noqa: F811
         said = project.run(*command, env=s3.env, FAULT_SLEEP="0")
         assert "Best of 4 trials" in said
         assert trained(project) > before
+        project.run("report", "x", *place, env=s3.env)
         experiment = Experiment(s3.download(project.folder / "bucket") / "team/x")
         check_end(experiment, whole, ITERATIONS)
+        assert "validation_accuracy" in (experiment.folder / "report.html").read_text()
         for index in range(SAMPLES):
             names = {path.name for path in experiment.trial_folder(index).iterdir()}
             assert {"progress.csv", "result.json", "stdout", "stderr", "model.skops"} <= names
@@ -292,7 +295,8 @@ def test_resources_that_no_node_has(project: Project) -> None:  # noqa: F811
 def test_preflight_finds_everything_at_once(project: Project) -> None:  # noqa: F811
     package = project.copy_source()
     space = package / "search_space.py"
-    space.write_text(space.read_text().replace("[16, 32, 64, 128]", "[0, 16]"))
+    zero = space.read_text().replace("[16, 32, 64, 128]", "[0, 16]")
+    space.write_text(zero.replace("return {", 'return {"table": bytes(2_000_000), ', 1))
     taken = project.folder / "results/x"
     taken.mkdir(parents=True)
     (taken / "notes.txt").write_text("somebody's\n")
@@ -302,9 +306,14 @@ def test_preflight_finds_everything_at_once(project: Project) -> None:  # noqa: 
         assert run.wait() == 2
         findings = run.said.splitlines()
         assert all(line.startswith("error: ") for line in findings), run.said
-        for word in ("MIN_FREE_GB=1e+06", "'x': exists already", "hidden_units=0"):
+        for word in (
+            *("MIN_FREE_GB=1e+06", "'x': exists already", "hidden_units=0"),
+            "search space: 2 MB would go to the workers",
+        ):
             assert sum(word in line for line in findings) == 1, (word, run.said)
-        assert len(findings) == 3
+        assert len(findings) == 4
+        assert max(map(len, findings)) < 300
+    space.write_text(zero)
     data = ("--data-path", project.folder / "none.csv", "--target", "label")
     (unreadable,) = project.run("check", *data, code=2).splitlines()
     assert "DATA_PATH" in unreadable

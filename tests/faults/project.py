@@ -21,6 +21,7 @@ from typing import Any
 PACKAGE = "ray_tune_experiment"
 OTHERS = ("RAY_", "AWS_", "FAULT", "EXPERIMENT_", "TUNE_", "PYTHON", "PYTEST", "VIRTUAL_ENV")
 MARK = "FAULTS_RUN"  # a variable that every process of a run inherits
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 SECONDS = 240.0  # what a run may take on a busy machine; a quiet one needs 20
 
 # Added to model.py, so that a test can slow a trial down, let it fail, and see each epoch that was
@@ -165,15 +166,19 @@ class Run:
                     addresses.add(_address(local.partition(":")[0]))
         return addresses
 
-    def gone(self, seconds: float = 150.0) -> dict[int, str]:
+    def gone(self, seconds: float = 150.0, *, agents: bool = True) -> dict[int, str]:
         """Wait until nothing is left. Returns what is.
 
-        When its driver is killed, Ray's dashboard agent may look for it for a minute.
+        agents: also two agents of Ray, which look for a driver that was killed for a minute
         """
         deadline = time.monotonic() + seconds
-        while (left := self.processes()) and time.monotonic() < deadline:
+        while True:
+            left = self.processes()
+            if not agents:
+                left = {k: v for k, v in left.items() if not v.startswith(AGENTS)}
+            if not left or time.monotonic() > deadline:
+                return left
             time.sleep(0.2)
-        return left
 
     def end(self) -> None:
         """Kill what is left, by its process id."""

@@ -15,6 +15,7 @@ from .storage import Storage
 FILE = "run.lock"
 SECONDS_BETWEEN_BEATS = 20.0
 SECONDS_UNTIL_DEAD = 120.0
+SECONDS_TO_LOOK_AGAIN = 1.0
 
 
 class Claim:
@@ -77,6 +78,8 @@ def claimed(storage: Storage, name: str) -> Iterator[Claim]:
                 " wait for it, or give another name"
             )
         storage.delete(name, FILE)  # what a killed run left
+    if not storage.local:  # a bucket creates twice: of two at once, the last to write holds it
+        time.sleep(SECONDS_TO_LOOK_AGAIN)
     written = json.loads(storage.read(name, FILE) or b"{}")
     if written.get("id") != claim.facts["id"]:
         raise Refusal(f"{name!r} is being run now, by a process that started at the same moment")

@@ -22,6 +22,7 @@ from .storage import Storage
 
 GIGABYTE = 1e9
 LARGEST_CODE = 95e6  # bytes; Ray refuses to ship more than 95 MiB with a trial
+LARGEST_SPACE = 1e6  # bytes; it is written with each trial, and with each of its results
 EXTRAS = {"tensorboard": "tensorboardX"}
 RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}
 
@@ -54,6 +55,7 @@ def check_content(configuration: Configuration, result: Preflight) -> None:
     """Check what this machine has, the data, and the search space on some of the data."""
     settings = configuration.settings
     _check_machine(configuration, result)
+    _check_size(result)
     try:
         result.data = load_data(settings.data_path, settings.target)
     except (OSError, ValueError) as error:
@@ -61,7 +63,6 @@ def check_content(configuration: Configuration, result: Preflight) -> None:
         return
     if settings.check_search_space:
         _check_corners(configuration, result, result.data.sample())
-    _check_size(result)
 
 
 def _storage_finding(settings: Settings, reason: str) -> str:
@@ -152,16 +153,20 @@ def _check_corners(configuration: Configuration, result: Preflight, sample: Data
 def _check_size(result: Preflight) -> None:
     from ray import cloudpickle
 
-    size = len(cloudpickle.dumps(ExperimentTrainable))
-    if size > LARGEST_CODE:
-        result.findings.append(
-            f"ExperimentTrainable: {size / 1e6:.0f} MB would go to each worker, at most"
-            f" {LARGEST_CODE / 1e6:.0f}; hand large objects over as tune_run.py does the data"
-        )
+    for name, shipped, most in (
+        ("ExperimentTrainable", ExperimentTrainable, LARGEST_CODE),
+        ("search space", search_space(), LARGEST_SPACE),
+    ):
+        size = len(cloudpickle.dumps(shipped))
+        if size > most:
+            result.findings.append(
+                f"{name}: {size / 1e6:.0f} MB would go to the workers with each trial, at most"
+                f" {most / 1e6:.0f}; hand large objects over as tune_run.py does the data"
+            )
 
 
 def _brief(config: dict[str, Any]) -> str:
-    return " ".join(f"{key}={value}" for key, value in config.items() if key != "seed")
+    return " ".join(f"{key}={value!s:.40}" for key, value in config.items() if key != "seed")
 
 
 def corners(space: dict[str, Any]) -> list[dict[str, Any]]:
