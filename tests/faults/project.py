@@ -344,8 +344,17 @@ class Experiment:
 
     def trials(self) -> list[Trial]:
         """The trials of the newest saved state, in order; none when there is no state yet."""
-        newest = max(self.folder.glob("experiment_state-*.json"), default=None)
-        state = json.loads(newest.read_text()) if newest else {"trial_data": []}
+        state, deadline = None, time.monotonic() + 5
+        while state is None:
+            # While a run is at work, the newest may be half written; then there is a copy.
+            copy = "last_good_state/" if time.monotonic() > deadline else ""
+            newest = max(self.folder.glob(f"{copy}experiment_state-*.json"), default=None)
+            try:
+                state = json.loads(newest.read_text()) if newest else {"trial_data": []}
+            except ValueError:
+                if copy:
+                    raise
+                time.sleep(0.1)
         trials = []
         for trial_text, run_text in state["trial_data"]:
             trial, last = json.loads(trial_text), json.loads(run_text).get("last_result") or {}
