@@ -555,7 +555,7 @@ WORDS = {
     *("MIT", "NO_COLOR", "README", "SHA", "TRUSTED", "URI"),
     *("EXPERIMENT_", "EXPERIMENT_NUM_SAMPELS"),
 }
-OTHERS = ("AWS_", "OMP_", "RAY_", "SIG", "TUNE_")
+OTHERS = ("AWS_", "MLFLOW_", "OMP_", "RAY_", "SIG", "TUNE_", "WANDB_")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -606,7 +606,7 @@ def test_every_method_of_the_trainable_is_explained() -> None:
 def test_tree_in_the_readme() -> None:
     text = README.read_text("utf-8").partition("```text\nsrc/<package>/\n")[2].partition("```")[0]
     drawn = set(re.findall(r"^  (\w+(?:\.py|/))", text, re.MULTILINE))
-    modules = {p.name + "/" * p.is_dir() for p in PACKAGE.iterdir() if not p.name.startswith("_")}
+    modules = {p.name + "/" * p.is_dir() for p in PACKAGE.iterdir() if p.name[0] not in "_{"}
     assert modules - {"py.typed"} == drawn
 
 

@@ -51,18 +51,16 @@ COMMON = set(
     src/PACKAGE/harness/provenance.py src/PACKAGE/harness/quiet.py src/PACKAGE/harness/report.py
     src/PACKAGE/harness/saved.py src/PACKAGE/harness/session.py src/PACKAGE/harness/signals.py
     src/PACKAGE/harness/state.py src/PACKAGE/harness/storage.py src/PACKAGE/harness/study.py
-    src/PACKAGE/harness/tables.py src/PACKAGE/harness/trainable.py src/PACKAGE/harness/trials.py
+    src/PACKAGE/harness/tables.py src/PACKAGE/harness/tensorboard.py
+    src/PACKAGE/harness/trainable.py src/PACKAGE/harness/trials.py
     tests/conftest.py
     tests/experiment/conftest.py tests/experiment/test_tune_run.py
     tests/unit/conftest.py tests/unit/test_data.py tests/unit/test_settings.py
     tests/unit/test_stopper.py tests/unit/test_trainable.py
     """.split()  # noqa: SIM905
 )
-FILES = {
-    "GitHub": COMMON | {".github/workflows/ci.yml"},
-    "GitLab": COMMON | {".gitlab-ci.yml"},
-    "none": COMMON,
-}
+CI = {"GitHub": {".github/workflows/ci.yml"}, "GitLab": {".gitlab-ci.yml"}, "none": set[str]()}
+TRACKER = {"src/PACKAGE/tracker.py", "tests/experiment/test_tracker.py"}
 
 
 def answer_pairs() -> Iterator[Answers]:
@@ -80,7 +78,9 @@ def answer_pairs() -> Iterator[Answers]:
 def assert_whole(tree: Tree, answers: Answers) -> None:
     """Assert that a tree has just the right files, that they are rendered, and that they parse."""
     package = answers.get("package_name", "ray_tune_experiment")
-    expected = {path.replace("PACKAGE", package) for path in FILES[answers.get("ci", "GitHub")]}
+    paths = COMMON | CI[answers.get("ci", "GitHub")]
+    paths |= TRACKER if answers.get("tracker", "none") != "none" else set()
+    expected = {path.replace("PACKAGE", package) for path in paths}
     assert files(tree) == expected
     folders = {str(parent) for path in expected for parent in Path(path).parents} - {"."}
     assert tree.keys() - files(tree) == folders

@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = "ray_tune_experiment"
-OTHERS = ("RAY_", "AWS_", "FAULT", "EXPERIMENT_", "TUNE_", "PYTHON", "PYTEST", "VIRTUAL_ENV")
+OTHERS = (
+    *("RAY_", "AWS_", "FAULT", "EXPERIMENT_", "TUNE_", "PYTHON", "PYTEST", "VIRTUAL_ENV"),
+    *("MLFLOW_", "WANDB_"),
+)
 MARK = "FAULTS_RUN"  # a variable that every process of a run inherits
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 SECONDS = 240.0  # what a run may take on a busy machine; a quiet one needs 20
@@ -67,8 +70,8 @@ Model.export = _slow_export
 """
 
 
-def install(project: Path, env: dict[str, str] | None = None) -> Path:
-    """Make an environment for a generated project with uv. Returns its Python."""
+def install(project: Path, env: dict[str, str] | None = None, *more: str) -> Path:
+    """Make an environment for a project, and more packages, with uv. Returns its Python."""
     given = os.environ.get("FAULTS_PYTHON")  # one that has all the project needs, to save time
     if given:
         return Path(given)
@@ -78,7 +81,7 @@ def install(project: Path, env: dict[str, str] | None = None) -> Path:
     python = environment / "bin/python"
     for command in (
         ["venv", "--python", sys.executable, str(environment)],
-        ["pip", "install", "--python", str(python), str(project)],
+        ["pip", "install", "--python", str(python), str(project), *more],
     ):
         done = subprocess.run([uv, *command], capture_output=True, text=True, timeout=600, env=env)
         assert done.returncode == 0, done.stderr

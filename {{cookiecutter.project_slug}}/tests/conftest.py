@@ -15,6 +15,12 @@ def clean_environment() -> Iterator[None]:
         for name in list(os.environ):
             if name.upper().startswith(PREFIX) or name == "RAY_ADDRESS":
                 patch.delenv(name)
+{%- if cookiecutter.tracker == "MLflow" %}
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+{%- elif cookiecutter.tracker == "Weights & Biases" %}
+        patch.delenv("WANDB_DIR", raising=False)
+        patch.setenv("WANDB_MODE", "offline")
+{%- endif %}
         yield
 
 

@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
-from ray.tune.logger import (
-    CSVLoggerCallback,
-    LoggerCallback,
-    TBXLoggerCallback,
-)
+from ray.tune.logger import CSVLoggerCallback, LoggerCallback
 
 from .harness.journal import JsonLogger
 from .harness.printing import cause
+from .harness.tensorboard import TensorboardLogger
 from .settings import METRICS, Settings
+{%- if cookiecutter.tracker != "none" %}
+from .tracker import TrackerCallback
+{%- endif %}
 
 LOGGERS: dict[str, type[LoggerCallback]] = {
     "csv": CSVLoggerCallback,
     "json": JsonLogger,
-    "tensorboard": TBXLoggerCallback,
+    "tensorboard": TensorboardLogger,
 }
 
 
@@ -62,4 +62,7 @@ def make_callbacks(settings: Settings) -> list[Callback]:
     loggers: list[Callback] = [LOGGERS[name]() for name in settings.loggers]
     if loggers:
         loggers.append(BestLogger(settings.metric, settings.mode))
+{%- if cookiecutter.tracker != "none" %}
+    loggers.append(TrackerCallback(settings))
+{%- endif %}
     return [*([FailureCallback()] if settings.verbose else []), *loggers]

@@ -1,6 +1,7 @@
 """Reads the settings from flags, environment and .env, and knows where each value came from."""
 
 import difflib
+import importlib.util
 import json
 import os
 import re
@@ -100,6 +101,12 @@ def program(*words: str) -> str:
     elif Path(started[0]).is_relative_to(Path.cwd()):
         started[0] = os.path.relpath(started[0])
     return shlex.join([*started, *words])
+
+
+def tracker() -> Any:
+    """The project's tracker.py; None where it has none."""
+    name = f"{PACKAGE}.tracker"
+    return importlib.import_module(name) if importlib.util.find_spec(name) else None
 
 
 def load(argv: Sequence[str] = (), prog: str = "run") -> Configuration:

@@ -16,7 +16,7 @@ from ..data import Data, load_data
 from ..search_space import search_space
 from ..settings import PREFIX, Settings
 from ..trainable import ExperimentTrainable
-from .configuration import Configuration, Refusal, nearest, without_password
+from .configuration import Configuration, Refusal, nearest, tracker, without_password
 from .provenance import Record, experiments
 from .storage import Storage
 
@@ -56,6 +56,8 @@ def check_content(configuration: Configuration, result: Preflight) -> None:
     settings = configuration.settings
     _check_machine(configuration, result)
     _check_size(result)
+    if (its_tracker := tracker()) is not None:
+        result.findings += its_tracker.check(settings)
     try:
         result.data = load_data(settings.data_path, settings.target)
     except (OSError, ValueError) as error:

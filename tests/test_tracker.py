@@ -1,0 +1,306 @@
+"""The answers MLflow and Weights & Biases: with a real server, and with no network at all.
+
+Both projects share one environment. Their runs also change LOGGERS, so that each choice is
+interrupted and gone on with somewhere: csv and tensorboard with MLflow, none with the other, json
+in test_faults.py.
+"""
+
+import contextlib
+import csv
+import json
+import os
+import re
+import signal
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import OUTSIDE, with_cookiecutter
+from tests.faults.bucket import Gate
+from tests.faults.kill import resume_command
+from tests.faults.project import PACKAGE, Experiment, Project, Run, install, plant, using
+from tests.test_docs import free_port, listens
+from tests.test_storage import holding
+
+pytestmark = pytest.mark.timeout(900)
+
+SAMPLES, ITERATIONS = 3, 6
+SWEEP = (
+    *("run", "--name", "x", "--num-samples", SAMPLES, "--max-iterations", ITERATIONS),
+    *("--checkpoint-frequency", 4),  # an interrupted trial goes on from before where it was
+)
+SECRET = "planted7tracker9secret" * 2
+STEPS = [*range(1, ITERATIONS + 1)]
+METRICS = ("validation_accuracy", "validation_log_loss", "training_loss")
+
+
+@pytest.fixture(scope="module")
+def python(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment that has what a project with either tracker needs."""
+    folder = tmp_path_factory.mktemp("environment")
+    project = with_cookiecutter(template, folder, {"tracker": "MLflow"}).project
+    cache = OUTSIDE.get("UV_CACHE_DIR", f"{OUTSIDE['HOME']}/.cache/uv")
+    group = f"{project}/pyproject.toml:dev"
+    more = ("wandb>=0.31", "tensorboard>=2.20", "--group", group)
+    return install(project, {**os.environ, "UV_CACHE_DIR": cache}, *more)
+
+
+@pytest.fixture
+def generate(template: Path, python: Path, tmp_path: Path) -> Iterator[Callable[[str], Project]]:
+    """Makes a project that has one of the trackers."""
+    with contextlib.ExitStack() as stack:
+
+        def once(tracker: str) -> Project:
+            source = with_cookiecutter(template, tmp_path / "source", {"tracker": tracker}).project
+            plant(source)
+            return stack.enter_context(using(source, python, tmp_path, FAULT_SLEEP="0.5"))
+
+        yield once
+
+
+class Mlflow:
+    """A real MLflow server behind a gate, and what it says."""
+
+    def __init__(self, project: Project) -> None:
+        self.project, self.port = project, free_port()
+        self.gate = Gate(("127.0.0.1", self.port))
+        self.gate.set("closed")
+        self.uri = f"http://me:{SECRET}@127.0.0.1:{self.gate.server_address[1]}"
+        self.process: Run | None = None
+
+    def start(self) -> None:
+        store = f"sqlite:///{self.project.scratch}/store.db"
+        place = ("--host", "127.0.0.1", "--port", self.port, "--workers", 1)
+        files = ("--artifacts-destination", self.project.scratch / "artifacts")
+        self.process = self.project.start_program(
+            *("-m", "mlflow", "server", "--backend-store-uri", store, *place, *files),
+            MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+        )
+        self.process.until(lambda: listens(self.port), 120)
+        self.gate.set("open")
+
+    def stop(self) -> None:
+        assert self.process
+        self.process.end()
+        self.gate.set("closed")
+
+    def ask(self, what: str, **body: Any) -> Any:
+        """Ask the server itself, not the gate."""
+        url = f"http://127.0.0.1:{self.port}/api/2.0/mlflow/{what}"
+        if what.endswith("search"):
+            request = urllib.request.Request(url, json.dumps(body).encode())
+            request.add_header("Content-Type", "application/json")
+        else:
+            request = urllib.request.Request(f"{url}?{urllib.parse.urlencode(body)}")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def runs(self, name: str) -> dict[str, Any]:
+        """The runs of an experiment by trial id, each with its tags as a dict."""
+        found = self.ask("experiments/search", max_results=100).get("experiments", [])
+        ids = [e["experiment_id"] for e in found if e["name"] == name]
+        runs = self.ask("runs/search", experiment_ids=ids).get("runs", []) if ids else []
+        for run in runs:
+            run["tags"] = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+            run["params"] = {p["key"]: p["value"] for p in run["data"].get("params", [])}
+        assert len({run["tags"]["trial_id"] for run in runs}) == len(runs)
+        return {run["tags"]["trial_id"]: run for run in runs}
+
+    def history(self, run: dict[str, Any], metric: str) -> list[tuple[int, float]]:
+        """Every value that was logged, with its step."""
+        id = run["info"]["run_id"]
+        found = self.ask("metrics/get-history", run_id=id, metric_key=metric).get("metrics", [])
+        return [(int(m["step"]), m["value"]) for m in found]
+
+    def logged(self, name: str) -> int:
+        return sum(len(self.history(run, "training_loss")) for run in self.runs(name).values())
+
+
+@pytest.fixture
+def mlflow(generate: Callable[[str], Project]) -> Iterator[Mlflow]:
+    import threading
+
+    server = Mlflow(generate("MLflow"))
+    with server.gate as gate:
+        thread = threading.Thread(target=gate.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        gate.shutdown()
+
+
+def statuses(runs: dict[str, Any]) -> list[str]:
+    return sorted(run["info"]["status"] for run in runs.values())
+
+
+def test_mlflow(mlflow: Mlflow) -> None:
+    """Refused while it is not there; lost, and back; interrupted; lost to the end; caught up."""
+    project = mlflow.project
+    project.env["MLFLOW_TRACKING_URI"] = mlflow.uri
+    (finding,) = project.run("check", code=2).splitlines()
+    assert finding.startswith("error: MLFLOW_TRACKING_URI='http://***@127.0.0.1:")
+
+    mlflow.start()
+    first = project.start(*SWEEP, "--loggers", "csv,tensorboard", FAULT_SLEEP="1")
+    first.until(lambda: mlflow.logged("x") > 1)
+    mlflow.gate.set("closed")
+    first.until(lambda: "MLflow gives no answer" in first.said)
+    mlflow.gate.set("open")
+    first.until(lambda: "MLflow is back" in first.said)
+    first.kill(signal.SIGINT)
+    assert first.wait() == 130, first.said
+    before = mlflow.runs("x")
+    assert "KILLED" in statuses(before)
+    assert {"RUNNING"} & {*statuses(before)} == set()
+    elsewhere = ("--storage-path", project.folder / "elsewhere")
+    (finding,) = project.run(*SWEEP, *elsewhere, code=2).splitlines()
+    assert "MLflow has an experiment of that name" in finding
+
+    second = project.start(*resume_command(project, first.said))
+    trained = sum(map(len, project.trace().values()))
+    second.until(lambda: sum(map(len, project.trace().values())) > trained + 2)
+    mlflow.stop()
+    assert second.wait() == 0, second.said
+    assert second.said.count("MLflow gives no answer") == 1
+    assert "Best of 3 trials" in second.said
+    mlflow.start()
+    command = re.search(r"it answers again: python (.*)", second.said)
+    assert command
+    caught_up = project.start_program(*command[1].split())
+    assert caught_up.wait() == 0, caught_up.said
+
+    experiment, runs = project.experiment("x"), mlflow.runs("x")
+    check_runs(mlflow, experiment, runs)
+    assert before.items() <= {**runs, **before}.items()
+    for trial_id, run in before.items():
+        assert runs[trial_id]["info"]["run_id"] == run["info"]["run_id"]
+    for folder in sorted(experiment.folder.glob("trial_*")):
+        with (folder / "progress.csv").open(newline="") as table:
+            assert [int(row["training_iteration"]) for row in csv.DictReader(table)] == STEPS
+        assert not (folder / "result.json").exists()
+    shown = project.start_program("-c", EVENTS, experiment.folder)
+    assert shown.wait() == 0, shown.said
+    assert shown.said.splitlines()[-SAMPLES:] == [str(STEPS)] * SAMPLES
+    said = project.run("report", "x")
+    assert "report.html" in said
+    for printed in (first.said, second.said, caught_up.said, said):
+        assert SECRET not in printed
+    assert not holding(SECRET, project.folder)
+    assert not holding(SECRET, project.scratch)
+
+
+def check_runs(mlflow: Mlflow, experiment: Experiment, runs: dict[str, Any]) -> None:
+    """Every result of every trial is logged, once; and the best model."""
+    trials = experiment.trials()
+    assert statuses(runs) == ["FINISHED"] * SAMPLES
+    assert {trial.id for trial in trials} == runs.keys()
+    for trial in trials:
+        run = runs[trial.id]
+        for metric in METRICS:
+            assert [step for step, _ in mlflow.history(run, metric)] == STEPS
+            assert mlflow.history(run, metric)[-1][1] == pytest.approx(trial.result[metric])
+        config = trial.result["config"]
+        assert run["params"] == {name: str(value) for name, value in config.items()}
+        assert run["tags"]["experiment"] == "x"
+        assert run["tags"]["host"]
+    best = next(t.id for t in trials if t.index == experiment.best()[0])
+    assert [id for id, run in runs.items() if "best" in run["tags"]] == [best]
+    kept = mlflow.ask("artifacts/list", run_id=runs[best]["info"]["run_id"], path="best")["files"]
+    sizes = {file["path"]: int(file["file_size"]) for file in kept}
+    model = next(experiment.folder.glob(f"trial_{best}/model.skops"))
+    assert sizes["best/model.skops"] == model.stat().st_size
+    assert "best/config.json" in sizes
+
+
+# Prints what TensorBoard shows of each trial: the steps of a metric.
+EVENTS = """
+import pathlib, sys
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+for folder in sorted(pathlib.Path(sys.argv[1]).glob("trial_*")):
+    events = EventAccumulator(str(folder)).Reload()
+    print([event.step for event in events.Scalars("ray/tune/training_loss")])
+"""
+
+# Prints what wandb wrote into each file: the run, its results, its artefacts, its exit code. The
+# file is a LevelDB log: blocks of 32 KiB with records of a checksum, a length and a type (1: whole,
+# 2, 3 and 4: first, middle and last part), behind a header of 7 bytes.
+READ = """
+import json, pathlib, struct, sys
+from wandb.proto.wandb_internal_pb2 import Record
+
+def records(content):
+    at, parts = 7, b""
+    while at + 7 <= len(content):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        _, length, kind = struct.unpack_from("<IHB", content, at)
+        parts, at = parts + content[at + 7 : at + 7 + length], at + 7 + length
+        if kind in (1, 4):
+            yield Record.FromString(parts)
+            parts = b""
+
+for path in sorted(pathlib.Path(sys.argv[1]).glob("offline-run-*/*.wandb")):
+    found = {"steps": [], "artifacts": [], "code": None}
+    for record in records(path.read_bytes()):
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            found["id"], found["group"] = record.run.run_id, record.run.run_group
+            found["project"] = record.run.project
+            found["config"] = {c.key: json.loads(c.value_json) for c in record.run.config.update}
+        elif kind == "history":
+            items = record.history.item
+            values = {i.key or i.nested_key[0]: json.loads(i.value_json) for i in items}
+            found["steps"].append([values["training_iteration"], values["validation_accuracy"]])
+        elif kind == "exit":
+            found["code"] = record.exit.exit_code
+        elif kind == "artifact":
+            names = [content.path for content in record.artifact.manifest.contents]
+            found["artifacts"].append([record.artifact.name, names])
+    print(json.dumps(found))
+"""
+
+
+def test_wandb(generate: Callable[[str], Project]) -> None:
+    """Refused without a key or an answer, and no prompt. Offline: interrupted, and gone on with."""
+    project = generate("Weights & Biases")
+    (finding,) = project.run("check", code=2).splitlines()
+    assert finding.startswith("error: WANDB_API_KEY: not set")
+    online = {"WANDB_API_KEY": SECRET, "WANDB_BASE_URL": f"http://127.0.0.1:{free_port()}"}
+    (finding,) = project.run("check", code=2, env=online).splitlines()
+    assert finding.startswith("error: WANDB_API_KEY: Failed to authenticate with http://127.0.0.1")
+    assert SECRET not in finding
+
+    offline = {"WANDB_API_KEY": SECRET, "WANDB_MODE": "offline"}
+    first = project.start(*SWEEP, "--loggers", "none", env=offline)
+    first.until(lambda: sum(map(len, project.trace().values())) >= 5)
+    first.kill(signal.SIGINT)
+    assert first.wait() == 130, first.said
+    second = project.start(*resume_command(project, first.said), env=offline)
+    assert second.wait() == 0, second.said
+    assert not [command for command in second.processes().values() if "wandb" in command]
+
+    folder = project.folder / "results/wandb"
+    read = project.start_program("-c", READ, folder)
+    assert read.wait() == 0, read.said
+    parts = [json.loads(line) for line in read.said.splitlines()]
+    assert 130 in [part["code"] for part in parts]
+    assert {(part["group"], part["project"]) for part in parts} == {("x", PACKAGE)}
+    trials = project.experiment("x").trials()
+    assert {part["id"] for part in parts} == {f"x-{trial.id}" for trial in trials}
+    for trial in trials:
+        own = [part for part in parts if part["id"] == f"x-{trial.id}"]
+        assert own[-1]["code"] == 0
+        assert own[0]["config"]["learning_rate"] == trial.result["config"]["learning_rate"]
+        steps = [step for part in own for step, _ in part["steps"]]
+        assert steps == STEPS
+    best = next(t.id for t in trials if t.index == project.experiment("x").best()[0])
+    kept = [(part["id"], *artifact) for part in parts for artifact in part["artifacts"]]
+    assert (f"x-{best}", "x-best", ["model.skops"]) == kept[-1]
+    assert len(kept) == 2  # the best at the interruption, and in the end
+    assert not holding(SECRET, project.folder)
+    assert not holding(SECRET, project.scratch)
