@@ -304,3 +304,13 @@ def test_wandb(generate: Callable[[str], Project]) -> None:
     assert len(kept) == 2  # the best at the interruption, and in the end
     assert not holding(SECRET, project.folder)
     assert not holding(SECRET, project.scratch)
+
+
+@pytest.mark.parametrize("tracker", ["MLflow", "Weights & Biases"])
+def test_what_the_project_tests(generate: Callable[[str], Project], tracker: str) -> None:
+    """Its own test of the tracker passes: a tiny sweep, away from any server."""
+    project = generate(tracker)
+    test = project.source / "tests/experiment/test_tracker.py"
+    done = project.start_program("-m", "pytest", "-q", test)
+    assert done.wait() == 0, done.said
+    assert "1 passed" in done.said
