@@ -84,12 +84,14 @@ class Bucket:
         self.client.create_bucket(Bucket=BUCKET)
 
     def objects(self) -> dict[str, bytes]:
-        """All that the bucket holds, past the gate."""
+        """All that the bucket holds, past the gate, but what is deleted meanwhile."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
         names = [item["Key"] for page in pages for item in page.get("Contents", [])]
-        return {
-            name: self.client.get_object(Bucket=BUCKET, Key=name)["Body"].read() for name in names
-        }
+        found = {}
+        for name in names:
+            with contextlib.suppress(self.client.exceptions.NoSuchKey):
+                found[name] = self.client.get_object(Bucket=BUCKET, Key=name)["Body"].read()
+        return found
 
     def download(self, folder: Path) -> Path:
         """Write all that the bucket holds into a folder that is new."""

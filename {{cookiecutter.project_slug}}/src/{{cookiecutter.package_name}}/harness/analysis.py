@@ -86,6 +86,20 @@ class Experiment(ExperimentAnalysis):
             table = pd.json_normalize(list(rows), sep="/")
         return table
 
+    def _retrieve_rows(
+        self, metric: str | None = None, mode: str | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """One result a trial. Where METRIC never was a number, on which Ray's fails: the last."""
+        rows = {}
+        for path, table in self.trial_dataframes.items():
+            position = -1
+            if mode and metric in table and len(known := table.dropna(subset=[metric])):
+                table, column = known, known[metric]
+                position = int(column.argmax() if mode == "max" else column.argmin())
+            if len(table):
+                rows[path] = {str(key): value for key, value in table.iloc[position].items()}
+        return rows
+
     @property
     def name(self) -> str:
         return self.record.name

@@ -37,9 +37,8 @@ LAYOUT: dict[str, Any] = {
     "hoverlabel": {"align": "left"},
     "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
 }
-
-
 HISTORY = "Each completed trial, and the best so far."
+Curve = list[tuple[int, float]]  # iterations and values, the finite ones
 
 
 class Plot(NamedTuple):
@@ -63,14 +62,15 @@ def label(words: str) -> str:
 def plots(experiment: Experiment) -> list[Plot]:
     """All plots that the experiment has enough results for."""
     metric = label(experiment.settings.metric)
-    found = [by_iteration(experiment)] if experiment.has_history else []
+    curves = {trial.trial_id: _curve(experiment, trial.trial_id) for trial in experiment.trials}
+    found = [by_iteration(experiment, curves)] if any(curves.values()) else []
     study = make_study(experiment, label, history=False)
     complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    if not complete:
+    if len(complete) < 2:
         return found
     figure = visualization.plot_optimization_history(study, target_name=metric)
-    figure.update_traces(selector={"mode": "markers"}, marker_color=GREY)
-    figure.update_traces(selector={"mode": "lines"}, line_color=ACCENT)
+    figure.update_traces(selector={"mode": "markers"}, marker_color=GREY, name="trial")
+    figure.update_traces(selector={"mode": "lines"}, line_color=ACCENT, name="best so far")
     found.append(Plot("Optimisation history", HISTORY, figure, "half"))
     shares = importances(study)
     varied = _varied(complete)
@@ -80,6 +80,7 @@ def plots(experiment: Experiment) -> list[Plot]:
     if shares:
         figure = visualization.plot_param_importances(study, params=names, target_name=metric)
         figure.update_traces(marker_color=ACCENT)
+        figure.update_layout(xaxis_title="share", yaxis_title=None)
         note = "How much of the metric's variance each hyperparameter explains (PED-ANOVA)."
         found.append(Plot("Importances", note + left_out, figure, "half"))
     if names:
@@ -93,6 +94,9 @@ def plots(experiment: Experiment) -> list[Plot]:
         figure.update_traces(
             marker={"showscale": False, "color": ACCENT, "opacity": 0.5, "line_width": 0}
         )
+        drawn = [t.params[name] for t in complete if name in t.params]
+        if figure.layout.xaxis.type == "log" and max(drawn) > 100 * min(drawn):
+            figure.update_xaxes(dtick=1)  # a label each power of ten, no digits between
         note = "Each hyperparameter against the metric: one mark a completed trial."
         found.append(Plot("Slices", note + left_out, figure))
     return [plot._replace(figure=_styled(plot.figure)) for plot in found]
@@ -122,9 +126,11 @@ def _best(study: optuna.Study, complete: Sequence[optuna.trial.FrozenTrial]) -> 
     return best
 
 
-def by_iteration(experiment: Experiment) -> Plot:
-    """METRIC of every trial by iteration: one trace a status, with gaps between its trials."""
-    curves = {trial.trial_id: _curve(experiment, trial.trial_id) for trial in experiment.trials}
+def by_iteration(experiment: Experiment, curves: dict[str, Curve]) -> Plot:
+    """METRIC of every trial by iteration: one trace a status, with gaps between its trials.
+
+    curves: of each trial, at least one of them with a point
+    """
     total = sum(len(curve) for curve in curves.values())
     step = math.ceil(total / MOST_POINTS)
     figure = go.Figure()
@@ -148,9 +154,6 @@ def by_iteration(experiment: Experiment) -> Plot:
     thinned = f" Every {step}th result of each trial is drawn." if step > 1 else ""
     note = "One line a trial. A mark shows where one failed or was stopped early."
     return Plot("Metric by iteration", note + thinned, _styled(figure))
-
-
-Curve = list[tuple[int, float]]
 
 
 def _curve(experiment: Experiment, trial_id: str) -> Curve:
@@ -205,9 +208,13 @@ def histories(experiments: Sequence[Experiment]) -> Plot:
     metric = label(experiments[0].settings.metric)
     studies = [make_study(experiment, label, history=False) for experiment in experiments]
     figure = visualization.plot_optimization_history(studies, target_name=metric)
-    for index, trace in enumerate(figure.data):  # of each study its values, then the best so far
-        colour = COLOURS[index // 2 % len(COLOURS)]
-        trace.update(line_color=colour, marker_color=colour)
+    for mode, what in (("markers", "trial of"), ("lines", "best so far of")):
+        traces = [t for t in figure.data if t.mode == mode and t.showlegend is not False]
+        for index, (trace, experiment) in enumerate(zip(traces, experiments, strict=True)):
+            colour = COLOURS[index % len(COLOURS)]
+            trace.update(line_color=colour, marker_color=colour)
+            trace.update(name=f"{what} {label(experiment.name)}")
+            trace.update(opacity=0.5 if mode == "markers" else 1)
     return Plot("Optimisation history", HISTORY, _styled(figure))
 
 

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray.tune.analysis import ExperimentAnalysis
 from ray.tune.experiment import Trial
 
@@ -37,8 +38,9 @@ def place(settings: Settings, trial: Trial | None = None) -> str:
 
 def cause(trial: Trial) -> str:
     """The traceback of a failed trial, as far as the storage gives it."""
-    with contextlib.suppress(OSError, AttributeError):  # not yet copied to the storage
-        return plain(Path(str(trial.error_file)).read_text(errors="replace").rstrip())
+    if ray.is_initialized():  # while it runs: not yet copied to the storage
+        with contextlib.suppress(OSError, AttributeError):
+            return plain(Path(str(trial.error_file)).read_text(errors="replace").rstrip())
     try:
         return plain(str(trial.get_error() or "no cause known").rstrip())
     except OSError as error:
