@@ -214,13 +214,13 @@ def test_cookiecutter_prompt(template: Path, tmp_path: Path) -> None:
 
 def test_cookiecutter_prompt_for_the_last_question(template: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = run("cookiecutter", "-o", out, template, input="\n" * 10 + "ray_\n", check=False)
+    done = run("cookiecutter", "-o", out, template, input="\n" * 11 + "ray_\n", check=False)
     assert (done.returncode, out.exists()) == (2, False)
     assert done.stderr.endswith("not env_prefix='ray_'\n")
 
 
 def test_cookiecutter_enter_at_every_prompt(template: Path, tmp_path: Path) -> None:
-    run("cookiecutter", "-o", tmp_path, template, input="\n" * 11)
+    run("cookiecutter", "-o", tmp_path, template, input="\n" * 12)
     assert (tmp_path / "ray-tune-experiment/pyproject.toml").exists()
 
 
