@@ -355,7 +355,7 @@ def test_copier_prompt_says_why_and_asks_again(template: Path, tmp_path: Path) -
         for question in ("What it is for", "Author", "E-mail", "License", "Oldest Python"):
             child.send("\r")
             child.expect(question)
-        for question in ("Framework", "Continuous integration", "Prefix"):
+        for question in ("Framework", "Experiment tracker", "Continuous integration", "Prefix"):
             child.send("\r")
             child.expect(question)
         child.send("\r")
