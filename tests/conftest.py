@@ -64,8 +64,8 @@ def isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         f"cookiecutters_dir: {home}/cookiecutters\nreplay_dir: {home}/replay\n"
     )
     (home / "copier.yml").write_text("defaults: {}\n")
-    # Who starts the tests in the background lets them, and all that they start, ignore Ctrl-C; nohup
-    # does so with the end of a terminal.
+    # Who starts the tests in the background lets them, and all that they start, ignore Ctrl-C;
+    # nohup does so with the end of a terminal.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with pytest.MonkeyPatch.context() as patch:
