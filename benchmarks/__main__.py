@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import generation, progress, sweep
+from benchmarks import generation, progress, report, sweep
 
 if __name__ == "__main__":
-    sys.exit(generation.main() | sweep.main([]) | progress.main([]))
+    sys.exit(generation.main() | sweep.main([]) | progress.main([]) | report.main([]))

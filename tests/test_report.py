@@ -1,7 +1,8 @@
 """What `report` writes: its tables hold what the analysis knows, and its page opens offline.
 
-One sweep with a failed and a NaN trial, a nested search space and hostile words; one in a bucket
-that is looked at while it runs and after it was interrupted; and large ones made of the first.
+One sweep with a stopped, a failed and a NaN trial, a nested search space and hostile words; one in
+a bucket that is looked at while it runs and after it was interrupted; and large ones made of the
+first.
 """
 
 import json
@@ -33,7 +34,7 @@ from ray import tune
 def search_space():
     return {{
         "hidden_units": 16,
-        "learning_rate": tune.grid_search([0.001, 0.01, 0.05, 0.09]),
+        "learning_rate": tune.grid_search([0.001, 0.002, 0.01, 0.05, 0.09]),
         "l2": tune.loguniform(1e-6, 1e-1),
         "batch_size": 64,
         "nested": {{"word": tune.choice(["{HOSTILE}"]), "list": [tune.uniform(0, 1), 0.5]}},
@@ -57,6 +58,8 @@ _sound_evaluate = Model.evaluate
 
 def _worse_evaluate(self, data):
     found = _sound_evaluate(self, data)
+    if self.classifier.learning_rate_init == 0.002:
+        found["validation_log_loss"] = 99.0
     if len(data.x_train) >= 200 and self.classifier.learning_rate_init == 0.09:
         return dict.fromkeys(found, float("nan"))
     return found
@@ -64,6 +67,7 @@ def _worse_evaluate(self, data):
 
 Model.evaluate = _worse_evaluate
 """
+LIMITS = ("--max-iterations", 3, "--stop", '{"validation_log_loss": 50}')
 SIZES = {"of-1": 1, "of-20": 20, "of-1000": 1000}
 
 # Run by the project's Python: several commands, for the price of one start.
@@ -82,12 +86,13 @@ from ray_tune_experiment.harness.analysis import open_experiment
 x, folder = open_experiment("x"), Path("results/x")
 assert x.outcome == "trials failed"
 table = x.trials_table()
-assert table["status"].tolist() == ["completed", "completed", "failed", "not finite"], table
-assert table["training_iteration"].tolist() == [3, 3, 1, 1]
+assert table["status"].tolist() == [
+    "completed", "stopped early", "completed", "failed", "not finite"], table
+assert table["training_iteration"].tolist() == [3, 1, 3, 1, 1]
 assert {"learning_rate", "l2"} < set(x.parameters(x.trials[0])), x.parameters(x.trials[0])
 assert {"nested/word", "nested/list/0"} <= set(x.parameters(x.trials[0]))
 assert x.results_df.index.tolist() == table["trial_id"].tolist()
-assert len(x.trial_dataframes) == len(x.trials) == 4
+assert len(x.trial_dataframes) == len(x.trials) == 5
 
 finite = table.dropna(subset="validation_accuracy")
 assert x.best_value == finite["validation_accuracy"].max() == x.dataframe(
@@ -102,8 +107,9 @@ assert best.user_attrs["trial_id"] == x.best_trial.trial_id
 assert best.value == x.best_value
 import optuna
 kept = optuna.load_study(study_name="x", storage="sqlite:///study.db")
-assert [len(t.intermediate_values) for t in kept.trials] == [3, 3, 1, 0], kept.trials
-assert [t.state.name for t in kept.trials] == ["COMPLETE", "COMPLETE", "FAIL", "FAIL"]
+assert [len(t.intermediate_values) for t in kept.trials] == [3, 1, 3, 1, 0], kept.trials
+assert [t.state.name for t in kept.trials] == [
+    "COMPLETE", "COMPLETE", "COMPLETE", "FAIL", "FAIL"]
 
 
 def plain(value):
@@ -137,7 +143,7 @@ def place(
         (package / "search_space.py").write_text(SPACE)
         with (package / "model.py").open("a") as file:
             file.write(FAULTS)
-        project.run("run", "--name", "x", "--num-samples", 1, "--max-iterations", 3, code=1)
+        project.run("run", "--name", "x", "--num-samples", 1, *LIMITS, code=1)
         results = project.folder / "results"
         for name, missing in (("no-history", "result.json"), ("csv", "result.json")):
             shutil.copytree(results / "x", results / name)
@@ -278,7 +284,7 @@ def test_the_page(place: Project, chromium: BrowserContext, name: str) -> None:
         assert paper.startswith(b"%PDF")
         watched.page.emulate_media(media="print")
         rows = watched.page.locator(".rows tbody tr:visible").count()
-        assert rows == min(50, SIZES.get(name, 4 if name == "x" else 20))
+        assert rows == min(50, SIZES.get(name, 5 if name == "x" else 20))
         sound(watched, path)
 
 
@@ -290,6 +296,8 @@ def test_hostile_words_stay_words(place: Project, chromium: BrowserContext) -> N
         assert text.count('<img src=x onerror="window.hit=1">') > 5
         assert "RuntimeError: s3://***@host" in text
         drawn = watched.page.locator(".figure").all_inner_texts()
+        for status in ("completed", "stopped early", "failed", "best"):
+            assert status in drawn[0]
         assert any("<img" in words for words in drawn), drawn
         assert watched.page.locator(".figure a").count() == 0
         sound(watched, path)
@@ -314,17 +322,18 @@ def test_a_click_sorts(place: Project, chromium: BrowserContext) -> None:
         heading.click()
         assert values(column) == before
         table.locator("th button").nth(rates).click()
-        assert values(rates) == ["0.001", "0.01", "0.05", "0.09"]
+        assert values(rates) == ["0.001", "0.002", "0.01", "0.05", "0.09"]
 
 
 def test_the_answer_comes_first(place: Project, chromium: BrowserContext) -> None:
     with opened(chromium, page(place, "x"), 390) as watched:
         text = watched.page.locator("main").inner_text()
         best = watched.page.locator(".value").inner_text()
-    assert text.index("1 of 4 trials failed") < text.index(best)
+    assert text.index("1 of 5 trials failed") < text.index(best)
     assert "run --name x --resume errored" in text
     assert "export x" in text
-    assert "run --num-samples 1 --max-iterations 3 --name x-again" in text
+    limits = "--max-iterations 3 --stop '{\"validation_log_loss\": 50.0}'"
+    assert f"run --num-samples 1 {limits} --name x-again" in text
     with opened(chromium, page(place, "no-history"), 390) as watched:
         assert "No history" in watched.page.locator("main").inner_text()
     with opened(chromium, page(place, "no-best"), 390) as watched:

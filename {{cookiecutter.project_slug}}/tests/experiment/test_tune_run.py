@@ -9,11 +9,17 @@ import pytest
 from ray.tune.analysis import ExperimentAnalysis
 from sklearn.datasets import load_digits
 
+from {{cookiecutter.package_name}}.harness.analysis import open_experiment
+from {{cookiecutter.package_name}}.harness.cli import main
+from {{cookiecutter.package_name}}.harness.configuration import load
+from {{cookiecutter.package_name}}.harness.provenance import Record
+from {{cookiecutter.package_name}}.harness.storage import Storage
 from {{cookiecutter.package_name}}.model import (
     CHECKPOINT_FILE,
     EXPORT_FILE,
     load_export,
 )
+from {{cookiecutter.package_name}}.search_space import search_space
 from {{cookiecutter.package_name}}.settings import METRICS, Settings
 from {{cookiecutter.package_name}}.tune_run import tune_run
 
@@ -59,6 +65,20 @@ def test_each_trial_leaves_a_model(analysis: ExperimentAnalysis, folder: Path) -
         assert model.score(digits.data, digits.target) == pytest.approx(
             trial.last_result["validation_accuracy"], abs=0.1
         )
+
+
+def test_a_report(analysis: ExperimentAnalysis, settings: Settings, folder: Path) -> None:
+    where = ["--name", str(settings.name), "--storage-path", settings.storage_path]
+    configuration = load(where)
+    record = Record.new(Storage(settings.storage_path), configuration, search_space())
+    record.start_run(configuration)
+    record.end_run("done")
+    again = open_experiment(str(settings.name), settings.storage_path)
+    assert again.best_config == analysis.best_config
+    assert again.study().best_value == analysis.best_result[settings.metric]
+    assert main(["report", *where]) == 0
+    assert f"{analysis.best_result[settings.metric]:.4g}" in (folder / "report.html").read_text()
+    assert len(pd.read_parquet(folder / "trials.parquet")) == settings.num_samples
 
 
 def test_a_sweep_of_your_own_file(one_ray: None, settings: Settings, tmp_path: Path) -> None:

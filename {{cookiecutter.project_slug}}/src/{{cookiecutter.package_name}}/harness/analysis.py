@@ -204,7 +204,8 @@ class Experiment(ExperimentAnalysis):
     def status(self, trial: Trial) -> str:
         """How a trial ended, or where it is, in a word or two."""
         running = self.outcome == "running"
-        return saved.word(trial.status, trial.last_result or {}, self.settings.metric, running)
+        last, settings = trial.last_result or {}, self.settings
+        return saved.word(trial.status, last, settings.metric, settings.max_iterations, running)
 
     def study(self, storage: str | None = None) -> "optuna.Study":
         """The trials as an Optuna study, for its plots, importances and dashboard.

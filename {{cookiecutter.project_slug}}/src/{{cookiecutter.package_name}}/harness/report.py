@@ -87,7 +87,7 @@ def _table(name: str, table: pd.DataFrame) -> dict[str, bytes]:
 def _storable(table: pd.DataFrame) -> pd.DataFrame:
     """The table with text in place of what no column can hold: numbers beside words, say."""
     table = table.copy()
-    for column in table.select_dtypes("object"):
+    for column in table.columns[table.dtypes == "object"]:
         try:
             pa.array(table[column], from_pandas=True)
         except pa.ArrowException:

@@ -94,10 +94,11 @@ def plain(text: str) -> str:
     return Text.from_ansi(text).plain
 
 
-def word(status: str, last: dict[str, Any], metric: str, running: bool) -> str:
+def word(status: str, last: dict[str, Any], metric: str, iterations: int, running: bool) -> str:
     """How a trial ended, or where it is, in a word or two.
 
     status, last: Ray's word for it, and the trial's last result
+    iterations: MAX_ITERATIONS; a trial that ended before was stopped by its metric
     running: whether a run is at work in the experiment
     """
     if status == ERROR:
@@ -106,7 +107,8 @@ def word(status: str, last: dict[str, Any], metric: str, running: bool) -> str:
         value = last.get(metric)
         if not isinstance(value, int | float) or not math.isfinite(value):
             return "not finite"
-        return "completed" if last.get("done") else "stopped early"
+        whole = last.get("training_iteration", 0) >= iterations
+        return "completed" if whole else "stopped early"
     if status == PENDING and not last.get("training_iteration"):
         return "pending"
     return "running" if running else "unfinished"

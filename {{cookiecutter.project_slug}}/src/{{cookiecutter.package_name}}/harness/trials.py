@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections import Counter
 from typing import Any
 
 from rich.console import Console
@@ -62,17 +63,21 @@ def print_trials(configuration: Configuration) -> None:
         return
     metric, mode, scope = ranking(configuration, record)
     running = state == "running"
-    words = [saved.word(trial.status, trial.last, metric, running) for trial in trials]
-    counts = ", ".join(f"{words.count(word)} {word}" for word in sorted(set(words)))
+    iterations = setting(configuration, record, "max_iterations")
+    words = {
+        trial.id: saved.word(trial.status, trial.last, metric, iterations, running)
+        for trial in trials
+    }
+    counts = ", ".join(f"{n} {word}" for word, n in sorted(Counter(words.values()).items()))
     how = f"{mode} of {metric}" if scope == "all" else f"{mode}, {scope} of {metric}"
     print(f"{record.name}: {state}; {len(trials)} trials, {counts}; ranked by {how}")
     in_terminal = sys.stdout.isatty()
     console = Console(highlight=False, width=None if in_terminal else NO_END)
     rows = ranked(trials, metric, mode, scope)
     errors = {trial.id: _error(record, trial) for trial in rows if trial.error_file}
-    table = _table(rows, errors, (metric, mode, scope), running, exact=not in_terminal)
+    table = _table(rows, errors, (metric, mode, scope), words, exact=not in_terminal)
     if in_terminal and _width(console, table) > console.width:
-        table = _paragraphs(rows, errors, (metric, mode, scope), running)
+        table = _paragraphs(rows, errors, (metric, mode, scope), words)
     console.print(table)
 
 
@@ -91,7 +96,7 @@ def _columns(scope: str) -> Table:
 
 
 def _cells(
-    trial: SavedTrial, by: tuple[str, str, str], running: bool, exact: bool = False
+    trial: SavedTrial, by: tuple[str, str, str], words: dict[str, str], exact: bool = False
 ) -> list[str]:
     metric, _, scope = by
     last = trial.last.get(metric, "-")
@@ -99,7 +104,7 @@ def _cells(
     score = [] if scope == "last" else [_text(best, exact, ".4f")]
     return [
         trial.id,
-        saved.word(trial.status, trial.last, metric, running),
+        words[trial.id],
         str(trial.iterations),
         *score,
         _text(last, exact, ".4f"),
@@ -111,7 +116,7 @@ def _table(
     trials: list[SavedTrial],
     errors: dict[str, str],
     by: tuple[str, str, str],
-    running: bool,
+    words: dict[str, str],
     exact: bool,
 ) -> Table:
     """A column for each hyperparameter."""
@@ -123,19 +128,22 @@ def _table(
         table.add_column("error", no_wrap=True)
     for trial in trials:
         chosen = [_text(trial.parameters.get(name, ""), exact) for name in names]
-        cells = [*_cells(trial, by, running, exact), *chosen, errors.get(trial.id, "")]
+        cells = [*_cells(trial, by, words, exact), *chosen, errors.get(trial.id, "")]
         table.add_row(*map(Text, cells[: len(table.columns)]))
     return table
 
 
 def _paragraphs(
-    trials: list[SavedTrial], errors: dict[str, str], by: tuple[str, str, str], running: bool
+    trials: list[SavedTrial],
+    errors: dict[str, str],
+    by: tuple[str, str, str],
+    words: dict[str, str],
 ) -> Table:
     """For a terminal that is too narrow for the columns: all that they say, beside each id."""
     table = Table.grid(padding=(0, 2, 0, 0))
     names = [str(column.header) for column in _columns(by[2]).columns]
     for trial in trials:
-        name, status, *cells = _cells(trial, by, running)
+        name, status, *cells = _cells(trial, by, words)
         known = [f"{what} {cell}" for what, cell in zip(names[2:], cells, strict=True)]
         chosen = [f"{what}={_text(value)}" for what, value in trial.parameters.items()]
         error = [errors[name]] if name in errors else []
