@@ -46,10 +46,11 @@ COMMON = set(
     src/PACKAGE/harness/page.py
     src/PACKAGE/harness/pages/compare.html src/PACKAGE/harness/pages/layout.html
     src/PACKAGE/harness/pages/parts.html src/PACKAGE/harness/pages/report.html
-    src/PACKAGE/harness/plots.py src/PACKAGE/harness/preflight.py
+    src/PACKAGE/harness/plots.py src/PACKAGE/harness/points.py src/PACKAGE/harness/preflight.py
     src/PACKAGE/harness/printing.py src/PACKAGE/harness/progress.py
     src/PACKAGE/harness/provenance.py src/PACKAGE/harness/quiet.py src/PACKAGE/harness/report.py
-    src/PACKAGE/harness/saved.py src/PACKAGE/harness/session.py src/PACKAGE/harness/signals.py
+    src/PACKAGE/harness/saved.py src/PACKAGE/harness/search.py src/PACKAGE/harness/session.py
+    src/PACKAGE/harness/signals.py
     src/PACKAGE/harness/state.py src/PACKAGE/harness/storage.py src/PACKAGE/harness/study.py
     src/PACKAGE/harness/tables.py src/PACKAGE/harness/tensorboard.py
     src/PACKAGE/harness/trainable.py src/PACKAGE/harness/trials.py

@@ -81,7 +81,7 @@ def install(project: Path, env: dict[str, str] | None = None, *more: str) -> Pat
     python = environment / "bin/python"
     for command in (
         ["venv", "--python", sys.executable, str(environment)],
-        ["pip", "install", "--python", str(python), str(project), *more],
+        ["pip", "install", "--python", str(python), f"{project}[hyperopt,nevergrad]", *more],
     ):
         done = subprocess.run([uv, *command], capture_output=True, text=True, timeout=600, env=env)
         assert done.returncode == 0, done.stderr

@@ -67,8 +67,17 @@ class Model:
         skops.io.dump(self.classifier, folder / CHECKPOINT_FILE)
 
     def load(self, folder: Path) -> None:
-        """Take over the state that `save` wrote into `folder`."""
-        self.classifier = skops.io.load(folder / CHECKPOINT_FILE, trusted=TRUSTED)
+        """Take over the state that `save` wrote into `folder`.
+
+        What may change while a trial trains (MUTABLE in search_space.py) stays as `__init__` set
+        it: SCHEDULER=pbt lets a trial go on from another's checkpoint with values of its own.
+        """
+        saved = skops.io.load(folder / CHECKPOINT_FILE, trusted=TRUSTED)
+        own = {key: getattr(self.classifier, key) for key in ("learning_rate_init", "alpha")}
+        saved.set_params(**own, batch_size=self.classifier.batch_size)
+        if hasattr(saved, "_optimizer"):  # none before the first epoch; Adam has its own copy
+            saved._optimizer.learning_rate_init = saved.learning_rate_init
+        self.classifier = saved
 
     def export(self, folder: Path, data: Data) -> Path:
         """Write one file that takes raw columns and predicts: see `load_export`."""

@@ -4,6 +4,9 @@ from typing import Any
 
 from ray import tune
 
+# What may change while a trial trains: SCHEDULER=pbt changes these, and Model.load keeps them.
+MUTABLE = ("learning_rate", "l2", "batch_size")
+
 
 def search_space() -> dict[str, Any]:
     """The hyperparameters by name. A `tune.grid_search([…])` tries each of its values."""

@@ -135,8 +135,20 @@ class Settings(BaseSettings):
         default="all", description="which results of a trial count when the best one is chosen"
     )
     num_samples: int = Field(default=8, ge=1, description="trials to sample from the search space")
-    scheduler: Literal["fifo", "asha"] = Field(
-        default="fifo", description="asha stops trials early that fall behind"
+    search_alg: Literal["random", "optuna", "hyperopt", "nevergrad"] = Field(
+        default="random", description="random (grids too); the others learn from results"
+    )
+    points_to_evaluate: str | None = Field(
+        default=None,
+        min_length=1,
+        description="try these first: a .json file, or NAME:5, the best five of an experiment",
+    )
+    scheduler: Literal["fifo", "asha", "median", "hyperband", "pbt"] = Field(
+        default="fifo",
+        description="asha, median, hyperband stop trials that fall behind; pbt changes them",
+    )
+    grace_iterations: int = Field(
+        default=1, ge=1, description="iterations before SCHEDULER may stop or change a trial"
     )
 
     # When to stop

@@ -8,13 +8,30 @@ from collections.abc import Sequence
 from ray import tune
 from ray.tune.analysis import ExperimentAnalysis
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import (
+    AsyncHyperBandScheduler,
+    FIFOScheduler,
+    MedianStoppingRule,
+    PopulationBasedTraining,
+    TrialScheduler,
+)
+from ray.tune.search import SearchAlgorithm
 from ray.tune.tune_config import ResumeConfig
+from ray.tune.utils import flatten_dict
 
 from .callbacks import make_callbacks
 from .data import Data, load_data
-from .harness.memory import ExtendableSearch
+from .harness.points import load_points
 from .harness.progress import ProgressLines
+from .harness.search import (
+    ModelSearch,
+    Point,
+    RandomSearch,
+    SearchMemory,
+    WaitingHyperBand,
+    mutations,
+    within,
+)
 from .search_space import search_space
 from .settings import Settings
 from .stopper import make_stopper
@@ -24,6 +41,7 @@ from .trainable import ExperimentTrainable
 def tune_run(
     settings: Settings,
     data: Data | None = None,
+    points: Sequence[Point] | None = None,
     resume_config: ResumeConfig | None = None,
     harness_callbacks: Sequence[tune.Callback] = (),
     progress: ProgressLines | None = None,
@@ -31,13 +49,17 @@ def tune_run(
     """Run the experiment, or go on with it. Returns all its trials and results.
 
     data: what `load_data` returned, if it is loaded already.
+    points: what `load_points` returned, if they are loaded already.
     resume_config: which trials go on; None starts anew.
     progress: what says how far the run is, if something shows it already.
 
-    Raises OSError or ValueError when the data can't be used. A trial that fails raises nothing:
-    look at the status of `analysis.trials`.
+    Raises OSError or ValueError when data or points can't be used. A trial that fails raises
+    nothing: look at the status of `analysis.trials`.
     """
     data = data or load_data(settings.data_path, settings.target)
+    points = load_points(settings, search_space()) if points is None else points
+    search, scheduler = make_search(settings, points), make_scheduler(settings)
+    memory = SearchMemory(scheduler, search, settings.seed)
     return tune.run(
         # One copy of the data in Ray's object store, whatever the number of trials.
         tune.with_parameters(ExperimentTrainable, data=data),
@@ -49,8 +71,8 @@ def tune_run(
         metric=settings.metric,
         mode=settings.mode,
         num_samples=settings.num_samples,
-        search_alg=ExtendableSearch(settings),  # SEED, MAX_CONCURRENT_TRIALS
-        scheduler=make_scheduler(settings),
+        search_alg=search,  # SEED, MAX_CONCURRENT_TRIALS, POINTS_TO_EVALUATE
+        scheduler=scheduler,
         stop=make_stopper(settings),
         # What a trial gets.
         resources_per_trial=dict(settings.resources_per_trial),  # Ray adds to it
@@ -69,17 +91,66 @@ def tune_run(
         export_formats=settings.export_formats,
         # What is said and logged.
         log_to_file=settings.log_to_file,  # type: ignore[arg-type]  # Ray takes names too
-        callbacks=[*harness_callbacks, *make_callbacks(settings)],
+        callbacks=[*harness_callbacks, memory, *make_callbacks(settings)],
         progress_reporter=progress or ProgressLines(settings),
         verbose=settings.verbose,
         trial_dirname_creator=trial_folder,
     )
 
 
+def make_search(settings: Settings, points: Sequence[Point]) -> SearchAlgorithm:
+    """What proposes configurations: random draws and grids, or a model of the results so far.
+
+    optuna, hyperopt: tree-structured Parzen estimators (Bergstra et al. 2011), which draw at random
+    until they have seen 10 (Optuna) or 20 (HyperOpt) trials. nevergrad: the (1+1) evolution
+    strategy, which starts in the middle of the space and changes the best so far.
+    """
+    flat = [flatten_dict(point) for point in points]  # nested hyperparameters as `outer/inner`
+    if settings.search_alg == "optuna":
+        import optuna
+        from ray.tune.search.optuna import OptunaSearch
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        return ModelSearch(OptunaSearch(seed=settings.seed, points_to_evaluate=flat), settings)
+    if settings.search_alg == "hyperopt":
+        from ray.tune.search.hyperopt import HyperOptSearch
+
+        searcher = HyperOptSearch(
+            random_state_seed=settings.seed, points_to_evaluate=list(points) or None
+        )
+        return ModelSearch(searcher, settings)
+    if settings.search_alg == "nevergrad":
+        import nevergrad
+        from ray.tune.search.nevergrad import NevergradSearch
+
+        optimizer = nevergrad.optimizers.OnePlusOne
+        return ModelSearch(NevergradSearch(optimizer, points_to_evaluate=flat), settings)
+    return RandomSearch(settings, points)
+
+
 def make_scheduler(settings: Settings) -> TrialScheduler:
-    """First in, first out; or asynchronous successive halving (Li et al. 2018)."""
+    """What ends a trial early, or changes it while it trains; fifo does neither.
+
+    asha: asynchronous successive halving (Li et al. 2020). median: the median stopping rule
+    (Golovin et al. 2017). hyperband: Li et al. 2018. pbt: population based training (Jaderberg et
+    al. 2017).
+    """
+    grace, longest = settings.grace_iterations, settings.max_iterations
     if settings.scheduler == "asha":
-        return AsyncHyperBandScheduler(max_t=settings.max_iterations)
+        return AsyncHyperBandScheduler(max_t=longest, grace_period=grace)
+    if settings.scheduler == "median":
+        # A trial makes way for others once, and not at each result: that costs a restore.
+        return MedianStoppingRule("training_iteration", grace_period=grace, min_time_slice=longest)
+    if settings.scheduler == "hyperband":
+        return WaitingHyperBand(max_t=longest)
+    if settings.scheduler == "pbt":
+        space = search_space()
+        return PopulationBasedTraining(
+            "training_iteration",
+            perturbation_interval=max(grace, longest // 5),
+            hyperparam_mutations=mutations(space),
+            custom_explore_fn=within(space),
+        )
     return FIFOScheduler()
 
 

@@ -70,7 +70,7 @@ def test_each_trial_leaves_a_model(analysis: ExperimentAnalysis, folder: Path) -
 def test_a_report(analysis: ExperimentAnalysis, settings: Settings, folder: Path) -> None:
     where = ["--name", str(settings.name), "--storage-path", settings.storage_path]
     configuration = load(where)
-    record = Record.new(Storage(settings.storage_path), configuration, search_space())
+    record = Record.new(Storage(settings.storage_path), configuration, search_space(), [])
     record.start_run(configuration)
     record.end_run("done")
     again = open_experiment(str(settings.name), settings.storage_path)

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from {{cookiecutter.package_name}}.data import Data
 from {{cookiecutter.package_name}}.harness.preflight import corners
 from {{cookiecutter.package_name}}.model import EXPORT_FILE, load_export
-from {{cookiecutter.package_name}}.search_space import search_space
+from {{cookiecutter.package_name}}.search_space import MUTABLE, search_space
 from {{cookiecutter.package_name}}.settings import METRICS
 from {{cookiecutter.package_name}}.trainable import ExperimentTrainable
 
@@ -52,6 +52,21 @@ def test_a_restored_trial_continues_as_if_never_stopped(
     restored.restore(saved)
     assert restored.iteration == 1
     assert [metrics(restored) for _ in range(3)] == expected
+
+
+@pytest.mark.parametrize("key", MUTABLE)
+def test_a_restored_trial_keeps_what_is_mutable(
+    make_trainable: Make, tmp_path: Path, key: str
+) -> None:
+    trainable = make_trainable()
+    trainable.train()
+    saved = trainable.save(str(tmp_path / "checkpoint"))
+    results = []
+    for config in (corners(search_space())[0], corners(search_space())[-1]):
+        restored = make_trainable(**{key: config[key]})
+        restored.restore(saved)
+        results.append(metrics(restored))
+    assert results[0] != results[1]
 
 
 def test_a_reused_actor_equals_a_new_one(make_trainable: Make) -> None:

@@ -198,7 +198,7 @@ class Experiment(ExperimentAnalysis):
     def parameters(self, trial: Trial) -> dict[str, Any]:
         """What was chosen for a trial, by name; `outer/inner` for what is nested."""
         space = self.record.content["search_space"]
-        chosen = trial.evaluated_params.items()
+        chosen = saved.tuned(trial.config, trial.evaluated_params).items()
         return {k: value for k, value in chosen if k in space or k.partition("/")[0] in space}
 
     def status(self, trial: Trial) -> str:

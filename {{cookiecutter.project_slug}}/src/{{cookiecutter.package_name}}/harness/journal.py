@@ -70,11 +70,13 @@ class JournalCallback(Callback):
         now = time.monotonic()
         if 20 * self._spent > now - self._start:
             return
+        changed = {"config": encoded(trial.config), "experiment_tag": trial.experiment_tag}
         entry = {
             "step": iteration,
             "folder": str(trial.relative_logdir),
             "checkpoint": Path(checkpoint.path).name,
             "run": trial.run_metadata.get_json_state(),
+            "changed": changed,
             "stopper": encoded(current_stopper()),
             "files": {
                 path.name: base64.b64encode(path.read_bytes()).decode() for path in _logged(trial)
@@ -93,7 +95,7 @@ class JournalCallback(Callback):
         result = checkpoint.metrics if checkpoint else {}
         for path in _logged(trial):
             if path.name in tables.FILES:  # the loggers have them open, to append
-                path.write_bytes(tables.cut(path.name, path.read_bytes(), result))
+                path.write_bytes(tables.cut(path.name, path.read_bytes(), result, trial.trial_id))
 
 
 def _logged(trial: Trial) -> list[Path]:

@@ -1,6 +1,6 @@
-"""What goes on after a resume: stoppers remember patience and time spent, a search its samples.
+"""What goes on after a resume: stoppers remember patience and time spent. search.py has the rest.
 
-Ray saves both in the experiment's state, and restores them whole: with the limits they had, so that
+Ray saves them in the experiment's state, and restores them whole: with the limits they had, so that
 a raised limit would change nothing, and counting twice what a restored trial does again.
 """
 
@@ -8,11 +8,7 @@ import copy
 import math
 from typing import Any
 
-from pyarrow import fs
-from ray.tune.search import BasicVariantGenerator
 from ray.tune.stopper import MaximumIterationStopper, NoopStopper, Stopper, TimeoutStopper
-
-from ..settings import Settings
 
 _current: "RememberingStopper | None" = None
 
@@ -92,35 +88,3 @@ def seconds_left() -> float | None:
         if isinstance(stopper, TimeoutStopper):
             return max(0.0, stopper._budget)
     return None
-
-
-class ExtendableSearch(BasicVariantGenerator):
-    """Ray's own search. When it is restored with a larger `num_samples`, it goes on sampling.
-
-    The random generator is part of its state: the samples are those that one longer run had drawn.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(random_state=settings.seed, max_concurrent=settings.max_concurrent_trials)
-        self.settings = settings
-
-    def get_state(self) -> dict[str, Any]:
-        return {k: v for k, v in super().get_state().items() if k != "settings"}  # type: ignore[no-untyped-call]
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        settings = self.settings
-        super().set_state(state)  # type: ignore[no-untyped-call]
-        self.max_concurrent = settings.max_concurrent_trials
-        self._live_trials: set[str] = set()  # those of the ended run: its trials start again
-        filesystem, root = fs.FileSystem.from_uri(settings.storage_path)
-        for iterator in self._iterators:
-            # The folder may have been copied (`extend --into`), or moved.
-            place = iterator.unresolved_spec["storage"]
-            place.storage_filesystem, place.storage_fs_path = filesystem, root
-            place.experiment_dir_name = settings.name
-            more = settings.num_samples - iterator.num_samples
-            if more > 0:
-                self._total_samples += more * (self._total_samples // iterator.num_samples)
-                iterator.num_samples_left += more
-                iterator.num_samples = settings.num_samples
-                self._finished = False

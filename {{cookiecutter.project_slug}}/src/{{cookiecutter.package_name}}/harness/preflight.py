@@ -1,9 +1,11 @@
 """What is checked before anything starts: all findings at once, one line each."""
 
 import importlib.util
+import math
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,14 @@ from ray.tune import Callback
 from ray.tune.search.sample import Categorical, Domain, Float, Integer
 
 from ..data import Data, load_data
-from ..search_space import search_space
+from ..search_space import MUTABLE, search_space
 from ..settings import PREFIX, Settings
 from ..trainable import ExperimentTrainable
+from ..tune_run import make_search
 from .configuration import Configuration, Refusal, nearest, tracker, without_password
+from .points import load_points
 from .provenance import Record, experiments
+from .search import Point, mutations
 from .storage import Storage
 
 GIGABYTE = 1e9
@@ -34,6 +39,7 @@ class Preflight:
     storage: Storage | None = None
     record: Record | None = None
     data: Data | None = None
+    points: list[Point] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -55,6 +61,8 @@ def check_content(configuration: Configuration, result: Preflight) -> None:
     """Check what this machine has, the data, and the search space on some of the data."""
     settings = configuration.settings
     _check_machine(configuration, result)
+    _check_search(settings, result)
+    _check_scheduler(settings, result)
     _check_size(result)
     if (its_tracker := tracker()) is not None:
         result.findings += its_tracker.check(settings)
@@ -99,6 +107,83 @@ def _check_machine(configuration: Configuration, result: Preflight) -> None:
         result.findings.append(
             _storage_finding(settings, f"{free / GIGABYTE:.1f} GB free, {wanted}")
         )
+
+
+def _check_search(settings: Settings, result: Preflight) -> None:
+    """Check the search algorithm against the search space, and the points to begin with."""
+    algorithm, given = settings.search_alg, f"{PREFIX}SEARCH_ALG={settings.search_alg!r}"
+    if algorithm != "random" and importlib.util.find_spec(algorithm) is None:
+        result.findings.append(f"{given}: {algorithm} is missing; uv sync --extra {algorithm}")
+        return
+    space = search_space()
+    try:
+        if result.record is not None:  # they are chosen once
+            result.points = result.record.content.get("points", [])
+        elif result.storage is not None:
+            result.points = load_points(settings, space)
+    except (OSError, ValueError) as error:
+        points = f"{PREFIX}POINTS_TO_EVALUATE={settings.points_to_evaluate!r}"
+        result.findings.append(f"{points}: {error}")
+    if algorithm == "random":
+        return
+    if grids := _named(space, _is_grid):
+        result.findings.append(
+            f"{given}: it takes no grid, and {grids[0]} is one; SEARCH_ALG=random does"
+        )
+        return
+    if algorithm == "nevergrad" and (unbounded := _named(space, _is_unbounded)):
+        result.findings.append(f"{given}: it needs bounds, and {unbounded[0]} has none")
+        return
+    try:
+        search = make_search(settings, result.points)
+        search.set_search_properties(settings.metric, settings.mode, space)
+    except Exception as error:  # whatever a searcher says of the space is the finding
+        result.findings.append(f"{given}: search space: {str(error).splitlines()[0]}")
+
+
+def _named(space: dict[str, Any], wanted: Callable[[Any], bool], above: str = "") -> list[str]:
+    """The hyperparameters that are what is wanted, also in nested ones."""
+    found: list[str] = []
+    for key, value in space.items():
+        if wanted(value):
+            found.append(above + key)
+        elif isinstance(value, dict):
+            found += _named(value, wanted, f"{above}{key}/")
+    return found
+
+
+def _is_grid(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"grid_search"}
+
+
+def _is_unbounded(value: Any) -> bool:
+    return isinstance(value, Float) and math.isinf(value.upper - value.lower)
+
+
+def _check_scheduler(settings: Settings, result: Preflight) -> None:
+    """Refuse what a scheduler can't work with, instead of letting it do nothing."""
+    name, space, found = settings.scheduler, search_space(), []
+    concurrent = f"{PREFIX}MAX_CONCURRENT_TRIALS={settings.max_concurrent_trials}"
+    grace = f"{PREFIX}GRACE_ITERATIONS={settings.grace_iterations}"
+    if name in {"hyperband", "pbt"} and settings.checkpoint_frequency == 0:
+        found.append(f"it needs checkpoints; {PREFIX}CHECKPOINT_FREQUENCY=0 makes none")
+    if name in {"asha", "median", "pbt"} and settings.grace_iterations > settings.max_iterations:
+        found.append(f"{grace} is more than {PREFIX}MAX_ITERATIONS={settings.max_iterations}")
+    if name == "hyperband" and settings.max_concurrent_trials:
+        found.append(f"trials wait for each other; {concurrent} should be 0")
+    if name == "pbt":
+        known = mutations(space)
+        unknown = [key for key in MUTABLE if key not in known]
+        if settings.search_alg != "random":
+            found.append(f"it searches by itself; {PREFIX}SEARCH_ALG should be random")
+        if not MUTABLE or unknown:
+            which = f"{unknown[0]!r}, which is not sampled" if unknown else "no hyperparameter"
+            found.append(f"it changes what MUTABLE in search_space.py names: {which}")
+        if settings.max_concurrent_trials == 1:
+            found.append(f"it compares trials side by side; {concurrent} should be 0 or 2, 3 …")
+        if settings.num_samples == 1 and not _named(space, _is_grid):
+            found.append(f"it compares trials; {PREFIX}NUM_SAMPLES=1 is one alone")
+    result.findings += [f"{PREFIX}SCHEDULER={name!r}: {reason}" for reason in found]
 
 
 def _check_name(configuration: Configuration, result: Preflight, *, must_exist: bool) -> None:
@@ -194,7 +279,7 @@ def _extremes(value: Any) -> list[Any]:
     if isinstance(value, Domain):
         return [value.sample()]
     if isinstance(value, dict):
-        return list(value["grid_search"]) if set(value) == {"grid_search"} else corners(value)
+        return list(value["grid_search"]) if _is_grid(value) else corners(value)
     return [value]
 
 

@@ -11,7 +11,7 @@ from ray.tune.experiment import Trial
 
 from ..settings import Settings
 from .configuration import Configuration, as_flags, program, without_password
-from .saved import plain
+from .saved import plain, tuned
 
 
 def best_trial(analysis: ExperimentAnalysis, settings: Settings) -> Trial | None:
@@ -67,7 +67,7 @@ def print_best(analysis: ExperimentAnalysis, settings: Settings) -> dict[str, An
         return None
     value = score(best, settings)
     print(f"Best of {len(analysis.trials)} trials: {settings.metric} {value:.4f}")
-    for name, chosen in best.evaluated_params.items():
+    for name, chosen in tuned(best.config, best.evaluated_params).items():
         print(f"  {name} = {chosen:.4g}" if isinstance(chosen, float) else f"  {name} = {chosen}")
     print(f"  in {place(settings, best)}")
     return {

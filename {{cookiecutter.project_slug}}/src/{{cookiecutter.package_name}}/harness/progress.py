@@ -22,6 +22,7 @@ from rich.text import Text
 from ..settings import METRICS, Settings
 from .memory import seconds_left
 from .printing import score
+from .saved import tuned
 
 LOOKS_PER_SECOND = 4.0
 SECONDS_BETWEEN_LINES = 30.0
@@ -155,11 +156,12 @@ class ProgressLines(ProgressReporter):
 
     def _outcome(self, trial: Trial) -> str:
         result, metric = trial.last_result or {}, self._settings.metric
-        tuned = " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
-                         for key, value in trial.evaluated_params.items())  # fmt: skip
+        chosen = tuned(trial.config, trial.evaluated_params)
+        values = " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+                         for key, value in chosen.items())  # fmt: skip
         return (
             f"trial {trial.trial_id}  {metric} {result.get(metric, math.nan):.4f}"
-            f" after {result.get('training_iteration', 0)} iterations  {tuned}"
+            f" after {result.get('training_iteration', 0)} iterations  {values}"
         )
 
     def _facts(self, brief: bool = False) -> list[str]:

@@ -20,14 +20,25 @@ FILE = "experiment.json"
 DIFF = "uncommitted.diff"
 # Not part of what an experiment is: where it is kept, and how it was started.
 OF_THE_COMMAND = {"name", "resume", "into", "storage_path", "export_path", "export_replace"}
+# An experiment that goes on keeps these.
+FIXED = (
+    "metric",
+    "mode",
+    "seed",
+    "search_alg",
+    "points_to_evaluate",
+    "scheduler",
+    "grace_iterations",
+)
 
 
 def describe_space(space: dict[str, Any]) -> dict[str, str]:
     """The search space as text, to be read and to be compared."""
-    return {key: _describe(value) for key, value in space.items()}
+    return {key: describe(value) for key, value in space.items()}
 
 
-def _describe(value: Any) -> str:
+def describe(value: Any) -> str:
+    """A domain of the search space as text."""
     domain = getattr(value, "domain_str", None)
     if domain is None or callable(domain):
         return repr(value)
@@ -95,7 +106,13 @@ class Record:
             raise ValueError(f"{name}/{FILE} is damaged: it is no JSON") from None
 
     @classmethod
-    def new(cls, storage: Storage, configuration: Configuration, space: dict[str, Any]) -> "Record":
+    def new(
+        cls,
+        storage: Storage,
+        configuration: Configuration,
+        space: dict[str, Any],
+        points: list[dict[str, Any]],
+    ) -> "Record":
         settings = configuration.settings
         return cls(
             storage,
@@ -105,6 +122,7 @@ class Record:
                 "parent": None,
                 "created": now(),
                 "search_space": describe_space(space),
+                "points": points,
                 "data": describe_data(settings.data_path, settings.target),
                 "runs": [],
             },
@@ -187,8 +205,9 @@ class Record:
         now_data = describe_data(settings.data_path, settings.target)
         if {**was["data"], "source": ""} != {**now_data, "source": ""}:
             found.append(f"data: was {_brief(was['data'])}, is {_brief(now_data)}")
-        for field in ("metric", "mode", "seed", "scheduler"):
-            old, new = was["settings"][field]["value"], getattr(settings, field)
+        for field in FIXED:
+            new = getattr(settings, field)
+            old = was["settings"].get(field, {"value": new})["value"]  # there may be new settings
             if old != new:
                 found.append(f"{PREFIX}{field.upper()}: was {old!r}, is {new!r}")
         return found

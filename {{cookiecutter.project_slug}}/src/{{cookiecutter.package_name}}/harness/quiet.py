@@ -5,6 +5,14 @@ import logging
 import os
 import shlex
 import sys
+import warnings
+
+KNOWN = (
+    # A restored trial reports once more what came after its last checkpoint.
+    "The reported value is ignored because this `step`",
+    # harness/trainable.py takes another checkpoint of the same trial.
+    "Using `CheckpointConfig.num_to_keep <= 2` with PBT",
+)
 
 
 def quiet_ray(verbose: int, local_storage: bool = True) -> None:
@@ -39,6 +47,12 @@ def quiet_ray(verbose: int, local_storage: bool = True) -> None:
     logging.getLogger("ray.tune.tune").addFilter(_said_by_us)
     # Trials that had not begun when a run was interrupted.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel("ERROR")
+    # A trial that `extend` takes further had ended before, for Optuna; it keeps what it had then.
+    logging.getLogger("ray.tune.search.optuna.optuna_search").setLevel("ERROR")
+    # MAX_CONCURRENT_TRIALS may be set when an experiment goes on; Ray misses the limiter's state.
+    logging.getLogger("ray.tune.search.search_generator").setLevel("ERROR")
+    for known in KNOWN:
+        warnings.filterwarnings("ignore", message=known)
     # A token guards each local cluster. Ray says so at every start, as a warning.
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel("ERROR")
 

@@ -21,7 +21,7 @@ class SavedTrial:
 
     number: in the order in which they were sampled, from 0
     folder: below the experiment's
-    parameters: what was chosen for it, by name; config: all that it was given
+    parameters: what was chosen for it, by name, as it is now; config: all that it is given
     last: its last result; analysis: each metric's max, min, avg, last, last-5-avg, last-10-avg
     error_file: in its folder; None without a failure
     """
@@ -81,12 +81,28 @@ def _trial(trial: dict[str, Any], run: dict[str, Any]) -> SavedTrial:
         number=int(number) if number.isdecimal() else math.inf,
         status=trial["status"],
         folder=trial["relative_logdir"],
-        parameters=trial["evaluated_params"],
+        parameters=tuned(trial["config"], trial["evaluated_params"]),
         config=trial["config"],
         last=run.get("last_result") or {},
         analysis=run.get("metric_analysis") or {},
         error_file=run.get("error_filename"),
     )
+
+
+def tuned(config: dict[str, Any], sampled: dict[str, Any]) -> dict[str, Any]:
+    """The hyperparameters that were sampled, as they are now: SCHEDULER=pbt changes them.
+
+    sampled: by name, `outer/inner` for what is nested
+    """
+    now = _flat(config)
+    return {name: now.get(name, value) for name, value in sampled.items() if name != "seed"}
+
+
+def _flat(config: dict[str, Any], above: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        found |= _flat(value, f"{above}{key}/") if isinstance(value, dict) else {above + key: value}
+    return found
 
 
 def plain(text: str) -> str:

@@ -45,6 +45,11 @@ def _may_go_on(settings: Settings, record: Record) -> list[str]:
     limits = record.limits_changed(settings)
     if settings.resume == "extend":
         samples = record.content["settings"]["num_samples"]["value"]
+        if settings.scheduler == "hyperband":
+            findings.append(
+                "extend: hyperband has laid out its brackets for the limits that there were;"
+                f" --points-to-evaluate {settings.name}:5 begins anew with the best five trials"
+            )
         if not limits:
             findings.append("extend needs a limit to raise: --num-samples, --max-iterations, …")
         if settings.num_samples < samples:
@@ -106,7 +111,7 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
         held = stack.enter_context(claim.claimed(storage, str(settings.name)))
         record, resume_config = ready.record, None
         if record is None:
-            record = Record.new(storage, configuration, search_space())
+            record = Record.new(storage, configuration, search_space(), ready.points)
         elif not state.exists(storage, record.name):
             print(f"Nothing had been saved of {record.name}: it starts from the beginning.")
         else:
@@ -135,7 +140,9 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
         try:
             with ProgressLines(settings) as progress:
                 callbacks += progress.callbacks()
-                analysis = tune_run(settings, ready.data, resume_config, callbacks, progress)
+                analysis = tune_run(
+                    settings, ready.data, ready.points, resume_config, callbacks, progress
+                )
         except (Refusal, Interrupted, SystemExit):  # before the first trial
             if len(record.content["runs"]) == 1 and not state.exists(storage, record.name):
                 storage.delete_folder(record.name)

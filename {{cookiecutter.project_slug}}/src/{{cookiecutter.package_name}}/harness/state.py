@@ -138,7 +138,7 @@ def settle(storage: Storage, name: str, *, errored: bool, longer: bool) -> None:
             journal.bring_files(storage, name, entry)
             if entry["step"] >= step:
                 step, state["runner_data"]["_stopper"] = entry["step"], entry["stopper"]
-        _forget_what_is_gone(storage, name, trial, entry["checkpoint"] if entry else None)
+        own = _forget_what_is_gone(storage, name, trial, entry["checkpoint"] if entry else None)
         saved: Any = trial.latest_checkpoint_result
         last, result = trial.last_result or {}, saved.metrics if saved else {}
         if saved:
@@ -147,11 +147,12 @@ def settle(storage: Storage, name: str, *, errored: bool, longer: bool) -> None:
         for table in tables.FILES:
             rows = storage.read(name, str(trial.relative_logdir), table)
             if rows is not None:
-                rows = tables.cut(table, rows, result)
+                rows = tables.cut(table, rows, result, trial.trial_id)
                 storage.write(rows, name, str(trial.relative_logdir), table)
         here: Any = trial.storage  # the next checkpoint takes the next number
-        here.current_checkpoint_index = _number(saved.checkpoint.path) if saved else -1
-        pair[0] = json.dumps({**json.loads(pair[0]), "storage": journal.encoded(here)})
+        here.current_checkpoint_index = int(own.rpartition("_")[2]) if own else -1
+        changed = {"storage": journal.encoded(here), **(entry["changed"] if entry else {})}
+        pair[0] = json.dumps({**json.loads(pair[0]), **changed})
         pair[1] = trial.run_metadata.get_json_state()
     for entry in newer.values():  # begun after the last saved state: begins again
         storage.delete_folder(name, entry["folder"])
@@ -167,29 +168,32 @@ def _here(storage: Storage, name: str, trial: Trial) -> Any:
     return here
 
 
-def _number(checkpoint: str) -> int:
-    return int(checkpoint.rpartition("_")[2])
-
-
 def _saved(storage: Storage, trial: Trial, checkpoint: str, result: Any) -> _TrainingResult:
     place: Any = trial.storage
     path = f"{place.trial_fs_path}/{checkpoint}"
     return _TrainingResult(Checkpoint(path, storage.filesystem), dict(result))
 
 
-def _forget_what_is_gone(storage: Storage, name: str, trial: Trial, newer: str | None) -> None:
+def _forget_what_is_gone(
+    storage: Storage, name: str, trial: Trial, newer: str | None
+) -> str | None:
     """Keep the checkpoints that are whole; where the newest is not, an older, or else a newer.
 
     newer: the checkpoint of the trial's last result, where the trial doesn't know it yet
+    Returns the newest that was kept of the trial's own.
     """
     manager: Any = trial.run_metadata.checkpoint_manager
     results = [*manager.best_checkpoint_results, manager.latest_checkpoint_result]
     if newer is not None:
         results.append(_saved(storage, trial, newer, trial.last_result))
-    known = {Path(r.checkpoint.path).name: r for r in results if r is not None}
+    folder = str(trial.relative_logdir)
+    place_of = {_place(result): result for result in results if result is not None}
+    known = {file: result for (where, file), result in place_of.items() if where == folder}
+    # With SCHEDULER=pbt a trial may be about to go on from the checkpoint of another.
+    others = {place: result for place, result in place_of.items() if place[0] != folder}
     if not known:
-        return
-    folder, latest = str(trial.relative_logdir), max(known)
+        return None
+    latest = max(known)
     there = sorted(e for e in storage.files(name, folder) if e.startswith("checkpoint_"))
     there = [entry for entry in there if _is_whole(storage, name, folder, entry)]
     older = [entry for entry in there if entry <= latest]
@@ -204,7 +208,20 @@ def _forget_what_is_gone(storage: Storage, name: str, trial: Trial, newer: str |
             seal = json.loads(storage.read(name, folder, entry, SEAL) or b'{"result": {}}')
             result = _saved(storage, trial, entry, seal["result"])
         rebuilt.register_checkpoint(result)
+    here: Any = trial.storage
+    for place, result in others.items():
+        if newer is None and _is_whole(storage, name, *place):
+            path = f"{here.experiment_fs_path}/{'/'.join(place)}"
+            checkpoint = Checkpoint(path, storage.filesystem)
+            rebuilt._latest_checkpoint_result = _TrainingResult(checkpoint, result.metrics)
     trial.run_metadata.checkpoint_manager = rebuilt
+    return entries[-1] if entries else None
+
+
+def _place(result: Any) -> tuple[str, str]:
+    """The folder and the name of a checkpoint."""
+    path = Path(result.checkpoint.path)
+    return path.parent.name, path.name
 
 
 def _is_whole(storage: Storage, *folder: str) -> bool:

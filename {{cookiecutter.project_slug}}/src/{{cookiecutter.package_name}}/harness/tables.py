@@ -11,12 +11,15 @@ JSON, CSV = "result.json", "progress.csv"
 FILES = (JSON, CSV)
 
 
-def cut(file: str, content: bytes, result: dict[str, Any]) -> bytes:
+def cut(file: str, content: bytes, result: dict[str, Any], trial_id: str) -> bytes:
     """End a table with the result that its trial goes on from; {}: from the beginning.
 
-    What comes after it is trained again, and no iteration is to stand in a table twice.
+    What comes after it is trained again, and no iteration is to stand in a table twice. With
+    SCHEDULER=pbt the result may be another trial's, which is not added.
     """
     last = result.get("training_iteration", 0)
+    if result.get("trial_id", trial_id) != trial_id:
+        result = {}
     if file == JSON:
         rows = _until(last, {row["training_iteration"]: row for row in json_lines(content)}, result)
         return "".join(json.dumps(row) + "\n" for row in rows.values()).encode()
@@ -35,7 +38,7 @@ def cut(file: str, content: bytes, result: dict[str, Any]) -> bytes:
 def _until(last: int, rows: dict[int, Any], result: dict[str, Any]) -> dict[int, Any]:
     """The rows up to an iteration, in order; its own may not have reached the storage."""
     kept = {iteration: rows[iteration] for iteration in sorted(rows) if iteration <= last}
-    if last and last not in kept:
+    if last and result and last not in kept:
         kept[last] = {k: v for k, v in result.items() if isinstance(v, int | float | str | bool)}
     return kept
 
