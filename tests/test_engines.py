@@ -22,9 +22,11 @@ from tests.conftest import (
     Answers,
     Rendering,
     Tree,
+    commit_all,
     files,
     read_tree,
     run,
+    with_cookiecutter,
 )
 from tests.test_answers import ACCEPTED
 
@@ -190,11 +192,69 @@ def test_copier_update_keeps_the_project_the_same(
     shutil.copytree(repository, source)
     run("git", "tag", "v1.0.0", cwd=source)
     run("copier", "copy", "--defaults", source, project)
-    run("git", "init", "-q", cwd=project)
-    run("git", "add", "-A", cwd=project)
-    run("git", "commit", "-q", "-m", "All", cwd=project)
+    commit_all(project)
     run("copier", "update", "--defaults", "--vcs-ref", "HEAD", "-d", "ci=none", cwd=project)
     assert files(read_tree(project)) == files(default_tree) - {".github/workflows/ci.yml"}
+
+
+# What a team wrote: a file of its own, and lines in files whose other lines the answer changes.
+EDITS = {
+    "src/ray_tune_experiment/losses.py": "EPSILON = 1e-9\n",
+    "src/ray_tune_experiment/callbacks.py": "\n\nCHANNEL = 7\n",
+    "README.md": "\n## Who to ask\n\nThe team.\n",
+}
+TRACKERS = ("MLflow", "Weights & Biases", "none")
+
+
+def edited(tree: Tree) -> dict[str, bytes]:
+    """The files of a tree, and what a team wrote."""
+    contents = {path: content for path, (_, content) in tree.items() if content is not None}
+    for path, text in EDITS.items():
+        contents[path] = contents.get(path, b"") + text.encode()
+    return contents
+
+
+@pytest.fixture(scope="session")
+def fresh(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes]]:
+    """What a new project with each tracker has, and the edits."""
+    folder = tmp_path_factory.mktemp("fresh")
+    trees = {}
+    for number, tracker in enumerate(TRACKERS):
+        made = with_cookiecutter(template, folder / str(number), {"tracker": tracker})
+        assert_whole(made.tree, {"tracker": tracker})
+        trees[tracker] = edited(made.tree)
+    assert len({frozenset(tree) for tree in trees.values()}) == 2
+    return trees
+
+
+@pytest.mark.parametrize("engine", ["copier", "cruft"])
+def test_another_tracker_is_as_if_it_had_been_the_answer(
+    engine: str, repository: Path, tmp_path: Path, fresh: dict[str, dict[str, bytes]]
+) -> None:
+    """From none to each tracker and back: nothing is left over, and the team's edits stay."""
+    source, project = tmp_path / "source", tmp_path / "ray-tune-experiment"
+    shutil.copytree(repository, source)
+    run("git", "tag", "v1.0.0", cwd=source)
+    if engine == "copier":
+        run("copier", "copy", "--defaults", source, project)
+    else:
+        run("cruft", "create", source, "--no-input", "--output-dir", tmp_path)
+    commit_all(project)  # the untouched project, which Cruft merges with
+    for path, text in EDITS.items():
+        with (project / path).open("a") as file:
+            file.write(text)
+    for tracker in TRACKERS:
+        commit_all(project)
+        if engine == "copier":
+            answer = ("-d", f"tracker={tracker}")
+            run("copier", "update", "--defaults", "--vcs-ref", "v1.0.0", *answer, cwd=project)
+        else:
+            answer = ("--variables-to-update", json.dumps({"tracker": tracker}))
+            run("cruft", "update", "--skip-apply-ask", *answer, cwd=project)
+        found = {path: content for path, (_, content) in read_tree(project).items() if content}
+        expected = {path: content for path, content in fresh[tracker].items() if content}
+        assert found.keys() == expected.keys()
+        assert found == expected
 
 
 def test_cookiecutter_makes_the_same_from_a_zip(
