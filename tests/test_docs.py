@@ -9,6 +9,8 @@ see, say what a command can't:
 - `<!-- in: the checkout -->`, `<!-- in: an empty folder -->` or `<!-- in: the project -->` before a
   block that starts elsewhere;
 - `<!-- it prints -->` before a ```text block that shows what the last command printed;
+- `<!-- it serves -->` before a block whose last command is a server, which ends with the page; its
+  port on 127.0.0.1 is another one here;
 - `<!-- meanwhile: a new version -->` for what someone else does;
 - `<!-- this is now: the project -->` for the project that later blocks and pages are about.
 """
@@ -27,7 +29,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -65,7 +67,7 @@ SMALL = {"EXPERIMENT_NUM_SAMPLES": "2", "EXPERIMENT_MAX_ITERATIONS": "2"}
 class Step:
     """A command, a script, or what a comment asks for."""
 
-    kind: str  # command, script, prints, in, meanwhile, this is now
+    kind: str  # command, script, prints, serves, in, meanwhile, this is now
     text: str
     line: int
     shown: list[str] = field(default_factory=list)
@@ -77,7 +79,7 @@ def read(page: str) -> list[Step]:
     lines = iter(enumerate(page.splitlines(), start=1))
     for number, line in lines:
         if comment := re.fullmatch(
-            r"\s*<!-- (?:(in|meanwhile|this is now): (.+)|it (prints)) -->", line
+            r"\s*<!-- (?:(in|meanwhile|this is now): (.+)|it (prints|serves)) -->", line
         ):
             steps.append(Step(comment[1] or comment[3], comment[2] or "", number))
         if fence := re.fullmatch(r"\s*```(.*)", line):
@@ -97,9 +99,12 @@ def read_block(
         return [Step("script", "\n".join(line for _, line in block), number)]
     if language == "bash":
         commands = [(n, line) for n, line in block if line.strip() and not line.startswith("#")]
-        return [Step("command", line, n) for n, line in commands]
+        steps = [Step("command", line, n) for n, line in commands]
+        if before and before[-1].kind == "serves":
+            steps[-1].kind = before.pop().kind
+        return steps
     if language == "console":
-        steps: list[Step] = []
+        steps = []
         for n, line in block:
             if line.startswith("$ "):
                 steps.append(Step("command", line[2:], n))
@@ -185,6 +190,14 @@ class Session:
             child.close(force=True)
         self.code = child.exitstatus if child.exitstatus is not None else -1
         self.printed = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", printed).replace("\r", "")
+
+    @contextmanager
+    def serve(self, command: str, port: int) -> Iterator[None]:
+        """Run a server in the background; wait until it listens."""
+        script = f"source {shlex.quote(str(self.state))}; exec {command}"
+        log = self.state.with_suffix(f".{port}")
+        with server(["/bin/bash", "-c", script], self.env, log, port):
+            yield
 
 
 Env = dict[str, str]
@@ -395,6 +408,13 @@ def places(tmp_path: Path, request: pytest.FixtureRequest) -> Places:
 
 def follow(page: str, places: Places, place: str = "") -> None:
     """Do what a page says."""
+    with ExitStack() as servers:
+        _follow(page, places, place, servers)
+
+
+def _follow(page: str, places: Places, place: str, servers: ExitStack) -> None:
+    for port in re.findall(r"--port (\d+)", page):
+        page = re.sub(rf"(--port |127\.0\.0\.1:){port}\b", rf"\g<1>{free_port()}", page)
     session = places.start(place) if place else None
     steps = read(page)
     for step, following in zip_longest(steps, steps[1:]):
@@ -410,6 +430,11 @@ def follow(page: str, places: Places, place: str = "") -> None:
         assert session, f"{where}\nneeds a comment that says where it runs"
         if step.kind == "this is now":
             places.request.getfixturevalue("made")[step.text] = session.now_in
+            continue
+        if step.kind == "serves":
+            port = re.search(r"--host 127\.0\.0\.1 --port (\d+)", step.text)
+            assert port, f"{where}\nnames no port on this machine"
+            servers.enter_context(session.serve(step.text, int(port[1])))
             continue
         if step.kind == "script":
             script = session.state.with_suffix(".py")

@@ -22,7 +22,7 @@ import pytest
 from tests.conftest import OUTSIDE, with_cookiecutter
 from tests.faults.bucket import Gate
 from tests.faults.kill import resume_command
-from tests.faults.project import PACKAGE, Experiment, Project, Run, install, plant, using
+from tests.faults.project import PACKAGE, Experiment, Project, install, plant, using
 from tests.test_docs import free_port, listens
 from tests.test_storage import holding
 
@@ -34,6 +34,11 @@ SWEEP = (
     *("--checkpoint-frequency", 4),  # an interrupted trial goes on from before where it was
 )
 SECRET = "planted7tracker9secret" * 2
+# In the environment and in .env, besides that in the URI.
+PASSWORD, TOKEN = "planted1password2" * 2, "planted3token4" * 2
+# So that the best checkpoint is not the newest one.
+WORST_FIRST = ("--metric", "training_loss", "--mode", "max")
+WITH_NO_LOGGER = ("run", "--name", "y", *SWEEP[3:], *WORST_FIRST, "--loggers", "none")
 STEPS = [*range(1, ITERATIONS + 1)]
 METRICS = ("validation_accuracy", "validation_log_loss", "training_loss")
 
@@ -55,9 +60,14 @@ def generate(template: Path, python: Path, tmp_path: Path) -> Iterator[Callable[
     with contextlib.ExitStack() as stack:
 
         def once(tracker: str) -> Project:
-            source = with_cookiecutter(template, tmp_path / "source", {"tracker": tracker}).project
+            folder = tmp_path / tracker.split()[0]
+            source = with_cookiecutter(template, folder / "source", {"tracker": tracker}).project
             plant(source)
-            return stack.enter_context(using(source, python, tmp_path, FAULT_SLEEP="0.5"))
+            if tracker == "MLflow":  # what a team may set: here, less patience
+                file = source / "src" / PACKAGE / "tracker.py"
+                text = file.read_text().replace("TRIES = 5.0", "TRIES = 1.0")
+                file.write_text(text.replace("IF_LOST = 10.0", "IF_LOST = 2.0"))
+            return stack.enter_context(using(source, python, folder, FAULT_SLEEP="0.5"))
 
         yield once
 
@@ -70,23 +80,17 @@ class Mlflow:
         self.gate = Gate(("127.0.0.1", self.port))
         self.gate.set("closed")
         self.uri = f"http://me:{SECRET}@127.0.0.1:{self.gate.server_address[1]}"
-        self.process: Run | None = None
 
     def start(self) -> None:
         store = f"sqlite:///{self.project.scratch}/store.db"
         place = ("--host", "127.0.0.1", "--port", self.port, "--workers", 1)
         files = ("--artifacts-destination", self.project.scratch / "artifacts")
-        self.process = self.project.start_program(
+        process = self.project.start_program(
             *("-m", "mlflow", "server", "--backend-store-uri", store, *place, *files),
             MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
         )
-        self.process.until(lambda: listens(self.port), 120)
+        process.until(lambda: listens(self.port), 120)
         self.gate.set("open")
-
-    def stop(self) -> None:
-        assert self.process
-        self.process.end()
-        self.gate.set("closed")
 
     def ask(self, what: str, **body: Any) -> Any:
         """Ask the server itself, not the gate."""
@@ -139,7 +143,8 @@ def statuses(runs: dict[str, Any]) -> list[str]:
 def test_mlflow(mlflow: Mlflow) -> None:
     """Refused while it is not there; lost, and back; interrupted; lost to the end; caught up."""
     project = mlflow.project
-    project.env["MLFLOW_TRACKING_URI"] = mlflow.uri
+    project.env |= {"MLFLOW_TRACKING_URI": mlflow.uri, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+    (project.folder / ".env").write_text(f"MLFLOW_TRACKING_TOKEN={TOKEN}\n")
     (finding,) = project.run("check", code=2).splitlines()
     assert finding.startswith("error: MLFLOW_TRACKING_URI='http://***@127.0.0.1:")
 
@@ -162,11 +167,11 @@ def test_mlflow(mlflow: Mlflow) -> None:
     second = project.start(*resume_command(project, first.said))
     trained = sum(map(len, project.trace().values()))
     second.until(lambda: sum(map(len, project.trace().values())) > trained + 2)
-    mlflow.stop()
+    mlflow.gate.set("closed")
     assert second.wait() == 0, second.said
     assert second.said.count("MLflow gives no answer") == 1
     assert "Best of 3 trials" in second.said
-    mlflow.start()
+    mlflow.gate.set("open")
     command = re.search(r"it answers again: python (.*)", second.said)
     assert command
     caught_up = project.start_program(*command[1].split())
@@ -186,14 +191,29 @@ def test_mlflow(mlflow: Mlflow) -> None:
     assert shown.said.splitlines()[-SAMPLES:] == [str(STEPS)] * SAMPLES
     said = project.run("report", "x")
     assert "report.html" in said
-    for printed in (first.said, second.said, caught_up.said, said):
-        assert SECRET not in printed
-    assert not holding(SECRET, project.folder)
-    assert not holding(SECRET, project.scratch)
+    for secret in (SECRET, PASSWORD, TOKEN):  # what was said is in scratch
+        assert [path.name for path in holding(secret, project.folder)] == [".env"] * (
+            secret == TOKEN
+        )
+        assert not holding(secret, project.scratch)
+
+    # Without any logger: what MLflow has not got when a run ends, it gets at the resume.
+    silent = project.start(*WITH_NO_LOGGER)
+    silent.until(lambda: mlflow.logged("y") > 1)
+    mlflow.gate.set("closed")
+    trained = sum(map(len, project.trace().values()))
+    silent.until(lambda: sum(map(len, project.trace().values())) > trained + 2)
+    silent.kill(signal.SIGINT)
+    assert silent.wait() == 130, silent.said
+    assert "MLflow has not got all of it" in silent.said
+    mlflow.gate.set("open")
+    resumed = project.run(*resume_command(project, silent.said))
+    assert "MLflow gets no model" not in resumed
+    check_runs(mlflow, project.experiment("y"), mlflow.runs("y"))
 
 
 def check_runs(mlflow: Mlflow, experiment: Experiment, runs: dict[str, Any]) -> None:
-    """Every result of every trial is logged, once; and the best model."""
+    """Every result of every trial is logged, once; and the model of the best checkpoint."""
     trials = experiment.trials()
     assert statuses(runs) == ["FINISHED"] * SAMPLES
     assert {trial.id for trial in trials} == runs.keys()
@@ -204,16 +224,45 @@ def check_runs(mlflow: Mlflow, experiment: Experiment, runs: dict[str, Any]) -> 
             assert mlflow.history(run, metric)[-1][1] == pytest.approx(trial.result[metric])
         config = trial.result["config"]
         assert run["params"] == {name: str(value) for name, value in config.items()}
-        assert run["tags"]["experiment"] == "x"
+        assert run["tags"]["experiment"] == experiment.folder.name
         assert run["tags"]["host"]
-    best = next(t.id for t in trials if t.index == experiment.best()[0])
+    best = experiment.record["runs"][-1]["best"]["trial"]
     assert [id for id, run in runs.items() if "best" in run["tags"]] == [best]
     kept = mlflow.ask("artifacts/list", run_id=runs[best]["info"]["run_id"], path="best")["files"]
-    sizes = {file["path"]: int(file["file_size"]) for file in kept}
-    model = next(experiment.folder.glob(f"trial_{best}/model.skops"))
-    assert sizes["best/model.skops"] == model.stat().st_size
-    assert "best/config.json" in sizes
+    names = ("config.json", "export.json", "model.skops")
+    assert {file["path"] for file in kept} == {f"best/{name}" for name in names}
+    (model,) = mlflow.project.scratch.glob(
+        f"artifacts/*/{runs[best]['info']['run_id']}/artifacts/best/model.skops"
+    )
+    check_best(mlflow.project, experiment, model)
 
+
+def check_best(project: Project, experiment: Experiment, model: Path) -> None:
+    """A model is that of the best checkpoint, of those that its trial has kept."""
+    metric, mode = (experiment.record["settings"][key]["value"] for key in ("metric", "mode"))
+    folder = experiment.folder / f"trial_{experiment.record['runs'][-1]['best']['trial']}"
+    seals = [json.loads(path.read_text()) for path in folder.glob("checkpoint_*/seal.json")]
+    key = (lambda seal: seal["result"][metric], lambda seal: -seal["result"][metric])
+    best = max(seals, key=key[mode == "min"])["result"]
+    facts = json.loads(model.with_name("export.json").read_text())
+    assert (facts["iteration"], facts["value"]) == (best["training_iteration"], best[metric])
+    assert facts["files"]["model"]["file"] == model.name
+    told = project.start_program("-c", EPOCHS, model, folder / "model.skops")
+    assert told.wait() == 0, told.said
+    epochs, at_its_end = map(float, told.said.split()[-2:])
+    assert epochs / at_its_end == pytest.approx(best["training_iteration"] / ITERATIONS)
+    if metric == "training_loss":
+        assert epochs < at_its_end
+
+
+# Prints how many rows each model has been trained on.
+EPOCHS = f"""
+import pathlib, sys
+from {PACKAGE}.model import load_export
+
+for path in sys.argv[1:]:
+    print(load_export(pathlib.Path(path))[-1].t_)
+"""
 
 # Prints what TensorBoard shows of each trial: the steps of a metric.
 EVENTS = """
@@ -300,17 +349,43 @@ def test_wandb(generate: Callable[[str], Project]) -> None:
         assert steps == STEPS
     best = next(t.id for t in trials if t.index == project.experiment("x").best()[0])
     kept = [(part["id"], *artifact) for part in parts for artifact in part["artifacts"]]
-    assert (f"x-{best}", "x-best", ["model.skops"]) == kept[-1]
+    assert (f"x-{best}", "x-best", ["export.json", "model.skops"]) == kept[-1]
     assert len(kept) == 2  # the best at the interruption, and in the end
     assert not holding(SECRET, project.folder)
     assert not holding(SECRET, project.scratch)
 
 
-@pytest.mark.parametrize("tracker", ["MLflow", "Weights & Biases"])
-def test_what_the_project_tests(generate: Callable[[str], Project], tracker: str) -> None:
-    """Its own test of the tracker passes: a tiny sweep, away from any server."""
-    project = generate(tracker)
-    test = project.source / "tests/experiment/test_tracker.py"
-    done = project.start_program("-m", "pytest", "-q", test)
-    assert done.wait() == 0, done.said
-    assert "1 passed" in done.said
+def test_what_the_projects_test(generate: Callable[[str], Project]) -> None:
+    """Their own tests of the tracker pass: a tiny sweep, away from any server."""
+    started = []
+    for tracker in ("MLflow", "Weights & Biases"):
+        project = generate(tracker)
+        test = project.source / "tests/experiment/test_tracker.py"
+        started.append(project.start_program("-m", "pytest", "-q", test))
+    for done in started:
+        assert done.wait() == 0, done.said
+        assert "1 passed" in done.said
+
+
+# A Python that starts without tensorboardX, as one that never had it.
+WITHOUT_TENSORBOARD = """
+from importlib.machinery import PathFinder
+
+_find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name == "tensorboardX" else _find(name, *rest)
+"""
+
+
+def test_tensorboard_that_is_missing(generate: Callable[[str], Project]) -> None:
+    project = generate("none")
+    folder = project.scratch / "blocker"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(WITHOUT_TENSORBOARD)
+    project.env["PYTHONPATH"] = f"{project.source}/src:{folder}"
+    said = project.run("run", "--name", "x", code=2)
+    assert said == (
+        "error: EXPERIMENT_LOGGERS=tensorboard: tensorboardX is missing;"
+        " uv add tensorboardX, or leave tensorboard out\n"
+    )
+    assert not (project.folder / "results").exists()
+    assert "Nothing stands in the way" in project.run("check", "--loggers", "csv,json")

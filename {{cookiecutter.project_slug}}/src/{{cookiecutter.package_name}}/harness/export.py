@@ -19,7 +19,7 @@ from ray.tune.utils.serialization import TuneFunctionDecoder
 from ..data import Data, load_data
 from ..settings import METRICS, PREFIX, Settings
 from ..trainable import ExperimentTrainable
-from .configuration import Configuration, Refusal, without_password
+from .configuration import FLAG, Configuration, Refusal, without_password
 from .overview import find
 from .provenance import Record, code_state, describe_data, now, packages
 from .saved import SavedTrial
@@ -53,23 +53,59 @@ def export(configuration: Configuration) -> None:
 
 def _export(configuration: Configuration, record: Record) -> None:
     by = ranking(configuration, record)
-    formats = setting(configuration, record, "export_formats") or _default("export_formats")
+    best = _best(record, by)
+    target, where = _target(configuration, record)
+    before = _exported_before(target, where, configuration)
+    with tempfile.TemporaryDirectory() as scratch:
+        chosen, files, facts = _exported(configuration, record, best, Path(scratch))
+        _publish(target, where, files, facts, before)
+    _say(record, chosen, best[0], by, target, where, facts, before)
+
+
+def export_into(folder: Path, settings: Settings) -> dict[str, Any]:
+    """Export the best checkpoint of the experiment NAME into a folder on this machine.
+
+    Returns what its export.json says. Raises Refusal for what stands against.
+    """
+    configuration = Configuration(settings, dict.fromkeys(Settings.model_fields, FLAG))
+    record = find(settings)
+    try:
+        best = _best(record, ranking(configuration, record))
+        with tempfile.TemporaryDirectory() as scratch:
+            _, files, facts = _exported(configuration, record, best, Path(scratch))
+        for name, file in files.items():
+            facts["files"][name]["file"] = file["plain"]
+            (folder / file["plain"]).write_bytes(file["content"])
+        (folder / FILE).write_text(json.dumps(facts, indent=2))
+    except Refusal:
+        raise
+    except Exception as error:  # of the storage, or whatever a model raises
+        raise Refusal(f"{record.name}: {type(error).__name__}: {error}") from None
+    return facts
+
+
+def _best(record: Record, by: tuple[str, str, str]) -> list[SavedTrial]:
+    """The trials with a finite METRIC, the best first."""
     trials = load(record)
     best = [trial for trial in ranked(trials, *by) if math.isfinite(trial.score(*by))]
     if not best:
         what = f"no trial has a finite {by[0]}" if trials else "nothing has been saved of it yet"
         raise Refusal(f"{PREFIX}NAME={record.name!r}: {what}, so there is no best one to export")
-    target, where = _target(configuration, record)
-    before = _exported_before(target, where, configuration)
+    return best
+
+
+def _exported(
+    configuration: Configuration, record: Record, best: list[SavedTrial], scratch: Path
+) -> tuple[Candidate, dict[str, Any], dict[str, Any]]:
+    """Export the best checkpoint that is whole. Returns it, the files, and export.json."""
+    by = ranking(configuration, record)
+    formats = setting(configuration, record, "export_formats") or _default("export_formats")
     data = _data(configuration, record)
-    with tempfile.TemporaryDirectory() as scratch:
-        chosen, trainable = _restored(record, best, by, data, Path(scratch))
-        folder = Path(scratch, "export")
-        folder.mkdir()
-        files = _files(trainable, formats, folder)
-        facts = _facts(record, chosen, by, files, data)
-        _publish(target, where, files, facts, before)
-    _say(record, chosen, best[0], by, target, where, facts, before)
+    chosen, trainable = _restored(record, best, by, data, scratch)
+    folder = scratch / "export"
+    folder.mkdir()
+    files = _files(trainable, formats, folder)
+    return chosen, files, _facts(record, chosen, by, files, data)
 
 
 def _default(field: str) -> Any:
@@ -218,16 +254,16 @@ def _config(trial: SavedTrial) -> dict[str, Any]:
 
 
 def _files(trainable: ExperimentTrainable, formats: list[str], folder: Path) -> dict[str, Any]:
-    """Let the Trainable export. Returns content, name and digest of each format's file.
+    """Let the Trainable export. Returns content, names and digest of each format's file.
 
-    The digest is in the name: an older export stays whole until export.json names the new one.
+    The digest is in `file`: an older export stays whole until export.json names the new one.
     """
     files = {}
     for name, path in trainable.export_model(formats, str(folder)).items():
         content, file = Path(path).read_bytes(), Path(path)
         digest = hashlib.sha256(content).hexdigest()
         stored = f"{file.stem}-{digest[:12]}{file.suffix}"
-        files[name] = {"content": content, "file": stored, "sha256": digest}
+        files[name] = {"content": content, "file": stored, "sha256": digest, "plain": file.name}
     return files
 
 

@@ -99,7 +99,8 @@ def _check_machine(configuration: Configuration, result: Preflight) -> None:
     for logger in settings.loggers:
         if logger in EXTRAS and importlib.util.find_spec(EXTRAS[logger]) is None:
             result.findings.append(
-                f"{PREFIX}LOGGERS={logger}: {EXTRAS[logger]} is missing; uv add {EXTRAS[logger]}"
+                f"{PREFIX}LOGGERS={logger}: {EXTRAS[logger]} is missing; uv add {EXTRAS[logger]},"
+                f" or leave {logger} out"
             )
     free = result.storage.free_bytes() if result.storage else None
     if free is not None and free < settings.min_free_gb * GIGABYTE:
