@@ -5,6 +5,8 @@ running one loses at most what came after its last checkpoint, and the resumed e
 the trials, the metrics and the best of one that nobody disturbed.
 """
 
+import json
+import os
 import pickle
 import random
 import re
@@ -425,6 +427,8 @@ def test_one_run_at_a_time(project: Project, whole: Experiment) -> None:  # noqa
     assert str(run.pid) in project.run("run", "--name", "x", "--resume", code=2)
     assert "running" in project.run("list")
     run.kill(signal.SIGKILL)
+    os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie from now on
+    assert "killed" in project.run("list")
     run.wait()
     assert not run.gone(agents=False)
     moment = Moment.now(project, experiment)
@@ -444,3 +448,25 @@ def test_one_run_at_a_time(project: Project, whole: Experiment) -> None:  # noqa
     check_end(experiment, whole, ITERATIONS)
     assert all(max(epochs) == ITERATIONS for epochs in project.trace().values())
     assert not run.gone()
+
+
+def test_a_run_that_slept_while_another_took_its_experiment(project: Project) -> None:  # noqa: F811
+    claim = project.copy_source() / "harness/claim.py"
+    text = claim.read_text()
+    claim.write_text(text.replace("SECONDS_BETWEEN_BEATS = 20.0", "SECONDS_BETWEEN_BEATS = 0.5"))
+    assert claim.read_text() != text
+    run = started(project, FAULT_SLEEP="1")
+    run.kill(signal.SIGSTOP)
+    folder = project.experiment("x").folder
+    lock, record = folder / "run.lock", folder / "experiment.json"
+    others = json.dumps({**json.loads(lock.read_text()), "id": "another's", "host": "elsewhere"})
+    lock.write_text(others)
+    record.write_text(its_record := record.read_text().replace('"running"', '"done"'))
+    run.kill(signal.SIGCONT)
+    assert run.wait() == 2, run.said
+    assert not run.gone()
+    (said,) = [line for line in run.said.splitlines() if line.startswith("error: ")]
+    assert "'x' was taken by another run" in said
+    assert "Traceback" not in run.said
+    assert lock.read_text() == others
+    assert record.read_text() == its_record

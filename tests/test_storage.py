@@ -24,6 +24,26 @@ KEY, SECRET = "AKIAPLANTED", "planted7secret3key"
 # Ends each trial after as many results as SWEEP does, if they are counted through a resume.
 PATIENCE = ("--plateau-results", ITERATIONS, "--plateau-std", 100, "--max-iterations", 50)
 
+# Extends x into a copy, and is killed in the middle, or with all but the record copied.
+KILLED_WHILE_COPYING = """
+import os, signal, sys
+from ray_tune_experiment.harness import cli
+from ray_tune_experiment.harness.provenance import Record
+from ray_tune_experiment.harness.storage import Storage
+copy, copied = Storage.copy, []
+def killed(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+def copy_some(self, *parts, into):
+    copied.append(copy(self, *parts, into=into))
+    if len(copied) == 3:
+        killed()
+if sys.argv[1] == "copy-of-some":
+    Storage.copy = copy_some
+else:
+    Record.save = killed
+cli.main(["extend", "x", "--num-samples", "4", "--max-iterations", "6", "--into", "copy"])
+"""
+
 
 @pytest.fixture(scope="module")
 def whole(
@@ -177,7 +197,13 @@ def test_extend(project: Project, whole: Experiment) -> None:  # noqa: F811
     ids = [trial.id for trial in first.trials()]
     untouched = snapshot(first.folder)
 
+    for command in ("copy-of-some", "copy-of-all"):
+        killed = project.start_program("-c", KILLED_WHILE_COPYING, command)
+        assert killed.wait() == -signal.SIGKILL, killed.said
+        assert (project.folder / "results/copy/half-a-copy").exists()
+        assert "copy" not in project.run("list")
     said = project.run("extend", "x", *SWEEP, "--into", "copy")
+    assert not (project.folder / "results/copy/half-a-copy").exists()
     assert "Best of 4 trials" in said
     copy = project.experiment("copy")
     assert copy.record["parent"] == "x"

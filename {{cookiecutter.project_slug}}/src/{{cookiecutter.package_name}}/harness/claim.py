@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
+
 from .configuration import Refusal
 from .storage import Storage
 
@@ -18,12 +20,16 @@ SECONDS_UNTIL_DEAD = 120.0
 SECONDS_TO_LOOK_AGAIN = 1.0
 
 
+class Lost(Refusal):
+    """Another run has taken the experiment, while this one was asleep for too long."""
+
+
 class Claim:
     """This run's hold on its experiment, renewed while trials run."""
 
     def __init__(self, storage: Storage, name: str) -> None:
         self.storage, self.name = storage, name
-        self.facts = {
+        self.facts: dict[str, Any] = {
             "id": uuid.uuid4().hex,
             "host": platform.node(),
             "pid": os.getpid(),
@@ -35,10 +41,31 @@ class Claim:
         return json.dumps(self.facts).encode()
 
     def renew(self) -> None:
-        """Tell the others that this run is alive, unless it has just been told."""
-        if time.time() - float(str(self.facts["beat"])) > SECONDS_BETWEEN_BEATS:
+        """Tell the others that this run is alive, unless it has just been told.
+
+        Raises Lost when this run was taken for dead, and another holds the experiment.
+        """
+        if time.time() - self.facts["beat"] > SECONDS_BETWEEN_BEATS:
             with contextlib.suppress(OSError):  # a storage that fails is told of at the end
+                self.keep()
                 self.storage.write(self.content(), self.name, FILE)
+
+    def keep(self) -> None:
+        """Raise Lost when the experiment is no longer this run's."""
+        if not self.holds():
+            raise Lost(
+                f"{self.name!r} was taken by another run while this one was suspended: this one"
+                " ends, and leaves it as it is; `list` shows how it goes on"
+            )
+
+    def holds(self) -> bool:
+        """Whether the lock is still this run's."""
+        return self.facts["id"].encode() in (self.storage.read(self.name, FILE) or b"")
+
+    def release(self) -> None:
+        """Let the next run have the experiment, unless it has it already."""
+        if self.holds():
+            self.storage.delete(self.name, FILE)
 
 
 def _holder(storage: Storage, name: str) -> dict[str, Any] | None:
@@ -49,14 +76,25 @@ def _holder(storage: Storage, name: str) -> dict[str, Any] | None:
         return None
     if facts is None or time.time() - facts["beat"] > SECONDS_UNTIL_DEAD:
         return None
-    if facts["host"] == platform.node():
-        try:
-            os.kill(facts["pid"], 0)
-        except ProcessLookupError:
-            return None
-        except PermissionError:
-            pass
+    if facts["host"] == platform.node() and not _alive(facts["pid"], facts["beat"]):
+        return None
     return dict(facts)
+
+
+def _alive(pid: int, beat: float) -> bool:
+    """Whether a process of this host is the one that wrote a lock at the time `beat`.
+
+    One that was killed stays as a zombie until its parent looks; one that began after the beat
+    has only the number of the one that wrote it.
+    """
+    try:
+        process = psutil.Process(pid)
+        started = process.create_time()  # to the second
+        return process.status() != psutil.STATUS_ZOMBIE and started < beat + 1
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
 
 
 def running(storage: Storage, name: str) -> bool:
@@ -87,4 +125,4 @@ def claimed(storage: Storage, name: str) -> Iterator[Claim]:
         yield claim
     finally:
         with contextlib.suppress(OSError):
-            storage.delete(name, FILE)
+            claim.release()

@@ -16,11 +16,12 @@ from .configuration import Configuration, Refusal, without_password
 from .preflight import Preflight, ResourceCallback, check, check_content
 from .printing import again, failed_trials, place, print_best, print_failures
 from .progress import ProgressLines
-from .provenance import STOPPING, Record
+from .provenance import FILE, STOPPING, Record
 from .signals import Interrupted, SignalCallback, exit_code
 from .storage import Storage
 
 DONE, TRIAL_FAILED = 0, 1
+HALF = "half-a-copy"  # there while `extend --into` copies
 RESUME, SKIP = ResumeConfig.ResumeType.RESUME, ResumeConfig.ResumeType.SKIP
 
 
@@ -54,8 +55,11 @@ def _may_go_on(settings: Settings, record: Record) -> list[str]:
             findings.append("extend needs a limit to raise: --num-samples, --max-iterations, …")
         if settings.num_samples < samples:
             findings.append(f"{samples} trials are sampled already; --num-samples can only grow")
-        if settings.into and record.storage.files(settings.into):
-            findings.append(f"--into={settings.into!r}: exists already; give another name")
+        if settings.into and not _may_copy(record.storage, settings.into):
+            findings.append(
+                f"--into={settings.into!r}: exists already; give another name, or `extend"
+                f" {settings.into}` goes on with it"
+            )
     else:
         findings += [f"{limit}; `extend` goes on with other limits" for limit in limits]
     return findings
@@ -80,15 +84,34 @@ def _resume_config(settings: Settings, record: Record) -> ResumeConfig | None:
     )
 
 
+def _may_copy(storage: Storage, into: str) -> bool:
+    """Whether there is nothing yet, or only a copy that was cut off."""
+    there = set(storage.files(into)) - {claim.FILE}
+    return not there or (HALF in there and FILE not in there)
+
+
 def _copied(settings: Settings, record: Record) -> Record:
-    """The copy that `extend --into` goes on with; it names its parent."""
-    assert settings.into is not None
-    record.storage.copy_experiment(record.name, settings.into)
-    record.storage.delete(settings.into, claim.FILE)
-    content = {**record.content, "name": settings.into, "parent": record.name}
-    settings.name, settings.into = settings.into, None
-    copied = Record(record.storage, str(settings.name), content)
-    copied.save()
+    """The copy that `extend --into` goes on with; it names its parent.
+
+    Its record comes last: without it, it is no experiment. Raises Refusal when the storage fails.
+    """
+    storage, into = record.storage, str(settings.into)
+    try:
+        for entry, info in storage.files(into).items():  # of a copy that was cut off
+            if entry not in {claim.FILE, HALF}:
+                (storage.delete if info.is_file else storage.delete_folder)(into, entry)
+        storage.write(record.name.encode(), into, HALF)
+        for entry in storage.files(record.name):
+            if entry not in {claim.FILE, FILE}:
+                storage.copy(record.name, entry, into=into)
+        copied = Record(storage, into, {**record.content, "name": into, "parent": record.name})
+        copied.save()
+        storage.delete(into, HALF)
+    except OSError as error:
+        raise Refusal(
+            f"--into={into!r}: {without_password(str(error))}; the same command copies anew"
+        ) from None
+    settings.name, settings.into = into, None
     return copied
 
 
@@ -116,8 +139,8 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
             print(f"Nothing had been saved of {record.name}: it starts from the beginning.")
         else:
             if settings.into is not None:
+                held = stack.enter_context(claim.claimed(storage, settings.into))
                 record = _copied(settings, record)
-                held = stack.enter_context(claim.claimed(storage, record.name))
             try:
                 finished = _settle(storage, record, configuration)
             except Refusal:
@@ -143,6 +166,9 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
                 analysis = tune_run(
                     settings, ready.data, ready.points, resume_config, callbacks, progress
                 )
+            held.keep()
+        except claim.Lost:  # the record is the other run's
+            raise
         except (Refusal, Interrupted, SystemExit):  # before the first trial
             if len(record.content["runs"]) == 1 and not state.exists(storage, record.name):
                 storage.delete_folder(record.name)

@@ -80,11 +80,14 @@ class Storage:
         if self.filesystem.get_file_info(where).type == fs.FileType.Directory:
             self.filesystem.delete_dir(where)
 
-    def copy_experiment(self, name: str, into: str) -> None:
-        """Copy all files of an experiment into a new one."""
+    def copy(self, *parts: str, into: str) -> None:
+        """Copy a file or a folder of an experiment into another experiment."""
+        target = self.at(into, *parts[1:])
+        if self.local and Path(self.at(*parts)).is_dir():  # which the copying doesn't make
+            Path(target).mkdir(parents=True, exist_ok=True)
         fs.copy_files(
-            self.at(name),
-            self.at(into),
+            self.at(*parts),
+            target,
             source_filesystem=self.filesystem,
             destination_filesystem=self.filesystem,
         )
