@@ -20,8 +20,11 @@ SECONDS_UNTIL_DEAD = 120.0
 SECONDS_TO_LOOK_AGAIN = 1.0
 
 
-class Lost(Refusal):
-    """Another run has taken the experiment, while this one was asleep for too long."""
+class Lost(BaseException):
+    """Another run has taken the experiment, while this one was asleep for too long.
+
+    No Exception: Ray would take one that a callback raises for a fault of the trial.
+    """
 
 
 class Claim:

@@ -21,7 +21,7 @@ from ..trainable import ExperimentTrainable
 from ..tune_run import make_search
 from .configuration import Configuration, Refusal, nearest, tracker, without_password
 from .points import load_points
-from .provenance import Record, experiments
+from .provenance import HALF, Record, experiments
 from .search import Point, mutations
 from .storage import Storage
 
@@ -198,12 +198,18 @@ def _check_name(configuration: Configuration, result: Preflight, *, must_exist: 
     except (OSError, ValueError) as error:
         result.findings.append(f"{given}: {error}")
         return
-    if must_exist and result.record is None:
+    files = storage.files(settings.name)
+    if result.record is None and HALF in files:
+        result.findings.append(
+            f"{given}: a copy that was cut off; the same `extend … --into {settings.name}` makes it"
+            " anew, or give another name"
+        )
+    elif must_exist and result.record is None:
         result.findings.append(
             f"{given}: no such experiment in {without_password(storage.path)};"
             f" {nearest(settings.name, experiments(storage), '`list` shows all')}"
         )
-    if not must_exist and (result.record is not None or storage.files(settings.name)):
+    elif not must_exist and files:
         result.findings.append(
             f"{given}: exists already; --resume goes on with it, another name starts anew"
         )

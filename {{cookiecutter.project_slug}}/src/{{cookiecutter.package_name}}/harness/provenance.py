@@ -18,6 +18,7 @@ from .storage import Storage
 
 FILE = "experiment.json"
 DIFF = "uncommitted.diff"
+HALF = "half-a-copy"  # there while `extend --into` copies
 # Not part of what an experiment is: where it is kept, and how it was started.
 OF_THE_COMMAND = {"name", "resume", "into", "storage_path", "export_path", "export_replace"}
 # An experiment that goes on keeps these.

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 from typing import Any
 
 import ray
@@ -16,12 +17,11 @@ from .configuration import Configuration, Refusal, without_password
 from .preflight import Preflight, ResourceCallback, check, check_content
 from .printing import again, failed_trials, place, print_best, print_failures
 from .progress import ProgressLines
-from .provenance import FILE, STOPPING, Record
+from .provenance import FILE, HALF, STOPPING, Record
 from .signals import Interrupted, SignalCallback, exit_code
 from .storage import Storage
 
 DONE, TRIAL_FAILED = 0, 1
-HALF = "half-a-copy"  # there while `extend --into` copies
 RESUME, SKIP = ResumeConfig.ResumeType.RESUME, ResumeConfig.ResumeType.SKIP
 
 
@@ -167,8 +167,9 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
                     settings, ready.data, ready.points, resume_config, callbacks, progress
                 )
             held.keep()
-        except claim.Lost:  # the record is the other run's
-            raise
+        except claim.Lost as lost:  # the record is the other run's
+            print(f"error: {lost}", file=sys.stderr)
+            return TRIAL_FAILED
         except (Refusal, Interrupted, SystemExit):  # before the first trial
             if len(record.content["runs"]) == 1 and not state.exists(storage, record.name):
                 storage.delete_folder(record.name)

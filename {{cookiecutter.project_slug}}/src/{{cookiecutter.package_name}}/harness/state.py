@@ -42,6 +42,16 @@ class SpareCallback(Callback):
         self._next = 0.0
         self._copied: float = 0
 
+    def on_trial_result(self, *_: Any, **info: Any) -> None:
+        self.claim.renew()
+
+    def on_checkpoint(self, *_: Any, **info: Any) -> None:
+        self.claim.renew()
+
+    def get_state(self) -> None:
+        """Called before anything is saved, and copied over what another run may have saved."""
+        self.claim.renew()
+
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.claim.renew()
         if time.monotonic() >= self._next:
