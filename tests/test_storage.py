@@ -44,6 +44,19 @@ else:
 cli.main(["extend", "x", "--num-samples", "4", "--max-iterations", "6", "--into", "copy"])
 """
 
+# Takes away what Ray saved last, after it has.
+LOSES_THE_LAST_STATE = """
+def lose(self, trials, **info):
+    place = trials[0].storage
+    folder = Path(place.experiment_fs_path)
+    for path in folder.glob("experiment_state-*"):
+        path.write_bytes(path.read_bytes()[:100])
+        (folder / "lost").touch()
+
+
+FailureCallback.on_experiment_end = lose
+"""
+
 
 @pytest.fixture(scope="module")
 def whole(
@@ -233,6 +246,19 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def test_a_last_state_that_did_not_arrive(project: Project) -> None:  # noqa: F811
+    """Ray logs that the storage did not take its last state, and says no more."""
+    callbacks = project.copy_source() / "callbacks.py"
+    callbacks.write_text(callbacks.read_text() + LOSES_THE_LAST_STATE)
+    project.run("run", "--name", "x", "--num-samples", 1, "--max-iterations", 2)
+    experiment = project.experiment("x")
+    assert (experiment.folder / "lost").exists()
+    (state,) = experiment.folder.glob("experiment_state-*")
+    assert len(json.loads(state.read_text())["trial_data"]) == 1
+    assert [(trial.status, trial.iteration) for trial in experiment.trials()] == [("TERMINATED", 2)]
+    assert "is finished" in project.run("run", "--name", "x", "--resume")
 
 
 def test_provenance(project: Project) -> None:  # noqa: F811

@@ -66,7 +66,9 @@ def print_best(analysis: ExperimentAnalysis, settings: Settings) -> dict[str, An
         print(f"No trial reported a finite {settings.metric}: there is no best configuration.")
         return None
     value = score(best, settings)
-    print(f"Best of {len(analysis.trials)} trials: {settings.metric} {value:.4f}")
+    best_of = f"Best of {len(analysis.trials)} trials: {settings.metric} {value:.4f}"
+    last = f"{best.last_result.get(settings.metric, math.nan):.4f}"
+    print(best_of if best_of.endswith(last) else f"{best_of}, {last} in its last iteration")
     for name, chosen in tuned(best.config, best.evaluated_params).items():
         print(f"  {name} = {chosen:.4g}" if isinstance(chosen, float) else f"  {name} = {chosen}")
     print(f"  in {place(settings, best)}")

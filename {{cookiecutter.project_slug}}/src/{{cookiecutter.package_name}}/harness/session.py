@@ -167,6 +167,7 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
                     settings, ready.data, ready.points, resume_config, callbacks, progress
                 )
             held.keep()
+            state.complete(storage, record.name, analysis.trials)
         except claim.Lost as lost:  # the record is the other run's
             print(f"error: {lost}", file=sys.stderr)
             return TRIAL_FAILED

@@ -79,6 +79,20 @@ class SpareCallback(Callback):
             self._copied = newest
 
 
+def complete(storage: Storage, name: str, trials: list[Trial]) -> None:
+    """Write what the storage lacks of Ray's last state: Ray only logs that it could not.
+
+    Raises OSError when the storage doesn't take it.
+    """
+    if not trials or trials[0].storage is None:
+        return
+    folder = Path(trials[0].storage.experiment_driver_staging_path)
+    for path in (path for pattern in PATTERNS for path in folder.glob(pattern)):
+        content = path.read_bytes()
+        if storage.read(name, path.name) != content:
+            storage.write(content, name, path.name)
+
+
 def _whole(name: str, content: bytes) -> bool:
     """Whether a state file is complete. A pickle's last byte is its STOP; nothing is executed."""
     if name.endswith(".pkl") or content[:1] == b"\x80":
