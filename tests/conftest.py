@@ -23,6 +23,8 @@ TREE = "{{cookiecutter.project_slug}}"
 PARTS = ("cookiecutter.json", "copier.yml", "answer_guard.py", "hooks", TREE)
 ENGINES_OWN = {".git", ".copier-answers.yml", ".cruft.json"}
 BIN = Path(sys.executable).parent
+for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):  # ARGS of `make test` are not for other makes
+    os.environ.pop(name, None)
 OUTSIDE = dict(os.environ)  # for uv, whose cache is in the real home
 
 Answers = dict[str, str]

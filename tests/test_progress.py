@@ -89,9 +89,8 @@ def test_a_narrow_terminal_without_colours(project: Project) -> None:  # noqa: F
     ) as run:
         assert run.wait() == 0, run.text
     assert all(len(look) <= 40 for look in run.looks)
-    assert any(
-        re.fullmatch(r"[01]/2, [12] running, best 0\.\d{4}, ~\d+ s", x) for x in run.looks
-    ), run.looks
+    line = re.compile(r"[01]/2, [12] running, best 0\.\d{4}, ~\d+ s")
+    assert any(map(line.fullmatch, run.looks)), "\n".join(run.looks)
     assert not COLOUR.search(run.written)
     flat = " ".join(run.text.split())
     for trial in project.experiment("x").trials():

@@ -21,7 +21,7 @@ from typing import Any
 PACKAGE = "ray_tune_experiment"
 OTHERS = (
     *("RAY_", "AWS_", "FAULT", "EXPERIMENT_", "TUNE_", "PYTHON", "PYTEST", "VIRTUAL_ENV"),
-    *("MLFLOW_", "WANDB_"),
+    *("MLFLOW_", "WANDB_", "COLUMNS", "LINES"),
 )
 MARK = "FAULTS_RUN"  # a variable that every process of a run inherits
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")

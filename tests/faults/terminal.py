@@ -40,7 +40,7 @@ class Terminal:
         """Read along until `happened` returns something, which the end must not come before."""
         deadline = time.monotonic() + seconds
         while not (answer := happened()):
-            assert self._read(), f"ended before, and showed:\n{self.text}"
+            assert self._read(), f"ended before, and showed:\n{self.text}\n{self.looks}"
             assert time.monotonic() < deadline, f"waited {seconds} s in vain:\n{self.text}"
         return answer
 

@@ -15,14 +15,14 @@ from ray.tune import Callback
 from ray.tune.search.sample import Categorical, Domain, Float, Integer
 
 from ..data import Data, load_data
-from ..search_space import MUTABLE, search_space
+from ..search_space import search_space
 from ..settings import PREFIX, Settings
 from ..trainable import ExperimentTrainable
 from ..tune_run import make_search
 from .configuration import Configuration, Refusal, nearest, tracker, without_password
 from .points import load_points
 from .provenance import HALF, Record, experiments
-from .search import Point, mutations
+from .search import MUTABLE, Point, mutations
 from .storage import Storage
 
 GIGABYTE = 1e9

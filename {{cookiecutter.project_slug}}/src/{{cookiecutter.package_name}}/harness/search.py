@@ -34,10 +34,11 @@ from ray.tune.search import (
 )
 from ray.tune.search.sample import Categorical, Float, Integer, Quantized
 
-from ..search_space import MUTABLE
+from .. import search_space as spaces
 from ..settings import Settings
 
 Point = dict[str, Any]
+MUTABLE: tuple[str, ...] = getattr(spaces, "MUTABLE", ())  # not needed without SCHEDULER=pbt
 
 
 class RandomSearch(BasicVariantGenerator):
