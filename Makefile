@@ -33,7 +33,7 @@ demo: .venv/.synced ## Generate a project with the default answers, run its swee
 	printf '  make test\n  make run ARGS="--num-samples 16"\n  edit src/*/search_space.py, then make run again\n'
 
 test: .venv/.synced tests/tools/node_modules/.synced ## Run everything that CI needs: make test [ARGS="-k name"]
-	@exec $(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	@exec $(BIN)/pytest -n 3 --dist loadfile $(ARGS)
 
 lint: .venv/.synced ## Check style, format, types, shell and workflows of the template itself
 	$(BIN)/ruff check
