@@ -110,6 +110,13 @@ def test_a_bucket(project: Project, whole: Experiment) -> None:  # noqa: F811
         assert "interrupted by SIGTERM" in project.run("show", "x", *place, env=s3.env)
         taken = project.run("run", "--name", "x", *place, code=2, env=s3.env)
         assert "exists already" in taken
+        more = ("--num-samples", SAMPLES + 1, "--into", "copy")
+        said = project.run("extend", "x", *more, *place, env=s3.env, FAULT_SLEEP="0")
+        assert "Best of 5 trials" in said
+        copy = Experiment(s3.download(project.folder / "copies") / "team/copy")
+        assert copy.record["parent"] == "x"
+        assert {trial.status for trial in copy.trials()} == {"TERMINATED"}
+        assert not {"half-a-copy", "run.lock"} & {path.name for path in copy.folder.iterdir()}
     assert not (project.folder / "results").exists()
     assert not holding(SECRET, project.folder)
     assert not holding(SECRET, project.scratch)
