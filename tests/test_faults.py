@@ -80,7 +80,7 @@ def interrupted(project: Project) -> Experiment:  # noqa: F811
     time.sleep(2)
     run.kill(signal.SIGINT)
     assert run.wait() == 130
-    assert not run.gone()
+    assert not run.gone(agents=False)
     return project.experiment("x")
 
 
@@ -221,7 +221,7 @@ def test_a_killed_worker_and_a_trial_of_nan(project: Project, whole: Experiment)
     (experiment.trial_folder(0) / "result.json").write_text("")
     run.kill_process(worker)
     assert run.wait() == 0, run.said
-    assert not run.gone()
+    assert not run.gone(agents=False)
     moment.check(project, experiment)
     assert len(project.workers()[rate(whole, 0)]) == 2
     trials = experiment.trials()
@@ -315,7 +315,7 @@ def test_a_full_disk(project: Project, whole: Experiment) -> None:  # noqa: F811
         experiment = project.experiment("x")
         disk.fill()
         assert run.wait() in (1, 2), run.said
-        assert not run.gone()
+        assert not run.gone(agents=False)
         assert "No space left" in run.said, run.said
         whole_ones = {i: experiment.checkpoints(i) for i in range(2)}
         assert all(whole_ones.values()), "checkpoints are lost"
@@ -333,7 +333,7 @@ def test_a_disk_that_turns_read_only(project: Project, whole: Experiment) -> Non
         before = {i: experiment.checkpoints(i) for i in range(2)}
         assert all(before.values())
         assert run.wait() in (1, 2), run.said
-        assert not run.gone()
+        assert not run.gone(agents=False)
         assert "Read-only file system" in run.said, run.said
         command = resume_command(project, run.said)
         refused = project.run(*command, code=2)  # at once, with what is in the way
@@ -446,7 +446,7 @@ def test_one_run_at_a_time(project: Project, whole: Experiment) -> None:  # noqa
     moment.check(project, experiment)
     check_end(experiment, whole, ITERATIONS)
     assert all(max(epochs) == ITERATIONS for epochs in project.trace().values())
-    assert not run.gone()
+    assert not run.gone(agents=False)
 
 
 def test_a_run_that_slept_while_another_took_its_experiment(project: Project) -> None:  # noqa: F811

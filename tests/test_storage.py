@@ -93,7 +93,7 @@ def test_a_bucket(project: Project, whole: Experiment) -> None:  # noqa: F811
         time.sleep(1)
         run.kill(signal.SIGTERM)
         assert run.wait() == 143, run.said
-        assert not run.gone()
+        assert not run.gone(agents=False)
         command = resume_command(project, run.said)
         before = trained(project)
         said = project.run(*command, env=s3.env, FAULT_SLEEP="0")
@@ -149,7 +149,7 @@ def test_a_bucket_that_is_lost_for_a_while(
         s3.gate.set(fault)
         before = {name: text for name, text in s3.objects().items() if "/checkpoint_" in name}
         assert run.wait(400) in (1, 2), run.said
-        assert not run.gone()
+        assert not run.gone(agents=False)
         assert f"s3://{BUCKET}/team" in run.said, run.said
         after = s3.objects()
         assert {name: after.get(name) for name in before} == before
@@ -288,7 +288,7 @@ def test_provenance(project: Project) -> None:  # noqa: F811
     run.until(lambda: trained(project) >= 1)
     assert run.listening() <= {"127.0.0.1", "::1"}
     assert run.wait() == 0, run.said
-    assert not run.gone()
+    assert not run.gone(agents=False)
 
     record = experiment.record
     (only,) = record["runs"]
@@ -336,7 +336,7 @@ def test_resources_that_no_node_has(project: Project) -> None:  # noqa: F811
     wanted = ("--num-samples", 1, "--resources-per-trial", json.dumps({"cpu": 1, "gpu": 1}))
     run = project.start("run", "--name", "x", *wanted)
     assert run.wait() == 2, run.said
-    assert not run.gone()
+    assert not run.gone(agents=False)
     last = run.said.splitlines()[-1]
     assert last.startswith("error: ")
     assert "GPU" in last
@@ -349,7 +349,7 @@ def test_resources_that_no_node_has(project: Project) -> None:  # noqa: F811
     run.until(lambda: list(experiment.folder.glob("experiment_state-*.json")))
     run.kill(signal.SIGINT)
     assert run.wait() == 130, run.said
-    assert not run.gone()
+    assert not run.gone(agents=False)
     assert experiment.trials()[0].status != "ERROR"
 
 
