@@ -131,7 +131,7 @@ def interrupt(
     when: Callable[[Experiment], Any],
 ) -> tuple[Experiment, str]:
     """Start a sweep, end it by SIGINT at a moment. Returns what it left and what it said."""
-    run = project.start("run", *flags, FAULT_SLEEP="0.3")
+    run = project.start("run", *flags, FAULT_SLEEP="0.6")
     experiment = project.experiment(str(flags[flags.index("--name") + 1]))
     run.until(lambda: experiment.folder.exists() and when(experiment))
     run.kill(signal.SIGINT)
@@ -158,9 +158,9 @@ def test_optuna_with_asha_from_a_file(project: Project) -> None:  # noqa: F811
     flags = ("--search-alg", "optuna", "--scheduler", "asha", "--max-concurrent-trials", 2)
     experiment, said = interrupt(
         project,
-        *("--name", "x", *flags, "--num-samples", 5, "--max-iterations", 8),
+        *("--name", "x", *flags, "--num-samples", 10, "--max-iterations", 8),
         *("--points-to-evaluate", "points.json"),
-        when=lambda experiment: len(trials(experiment)) == 3,
+        when=ended,
     )
     assert experiment.record["points"] == POINTS
     done, before = ended(experiment), look(project, experiment)
@@ -172,20 +172,20 @@ def test_optuna_with_asha_from_a_file(project: Project) -> None:  # noqa: F811
     assert "SEARCH_ALG: was 'optuna', is 'random'" in changed
 
     said = go_on(project, said)
-    assert len(ended(experiment)) == len(trials(experiment)) == 5
+    assert len(ended(experiment)) == len(trials(experiment)) == 10
     after = look(project, experiment)
     assert set(after["rungs"]["1"]) == set(ended(experiment))
-    assert len(after["told"]) == 5
+    assert len(after["told"]) == 10
     told = [value for value in before["told"] if value is not None]
     assert len(told) >= len(done)
     assert set(told) <= set(after["told"])
     assert None not in after["told"]
 
-    said = project.run("extend", "x", "--num-samples", 7, FAULT_SLEEP="0")
-    assert "Best of 7 trials" in said
+    said = project.run("extend", "x", "--num-samples", 12, FAULT_SLEEP="0")
+    assert "Best of 12 trials" in said
     longer = look(project, experiment)
-    assert longer["told"][:5] == after["told"]
-    assert len(longer["told"]) == 7
+    assert longer["told"][:10] == after["told"]
+    assert len(longer["told"]) == 12
     configs = [config(trial) for trial in trials(experiment)]
     assert all(configs.count(point) == 1 for point in POINTS)
 
