@@ -22,7 +22,7 @@ from tests.conftest import run as run_command
 from tests.faults.disk import small_disk
 from tests.faults.fixtures import installed, project  # noqa: F401
 from tests.faults.kill import Moment, check_end, rate, resume_command
-from tests.faults.project import Experiment, Project, Run, using
+from tests.faults.project import PACKAGE, Experiment, Project, Run, using
 
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
 
@@ -447,6 +447,27 @@ def test_one_run_at_a_time(project: Project, whole: Experiment) -> None:  # noqa
     check_end(experiment, whole, ITERATIONS)
     assert all(max(epochs) == ITERATIONS for epochs in project.trace().values())
     assert not run.gone(agents=False)
+
+
+# A signal whose exception is lost on its way, as in a callback from C.
+LOST = f"""
+import contextlib, os, signal
+from {PACKAGE}.harness.signals import Interrupted, SignalCallback
+
+signals = SignalCallback()
+with contextlib.suppress(Interrupted):
+    os.kill(os.getpid(), signal.SIGINT)
+try:
+    signals.setup()
+except Interrupted as interrupted:
+    print("ends by", interrupted.number)
+"""
+
+
+def test_a_signal_that_was_lost_while_ray_started(project: Project) -> None:  # noqa: F811
+    run = project.start_program("-c", LOST)
+    assert run.wait() == 0, run.said
+    assert "ends by 2" in run.said
 
 
 def test_a_run_that_slept_while_another_took_its_experiment(project: Project) -> None:  # noqa: F811

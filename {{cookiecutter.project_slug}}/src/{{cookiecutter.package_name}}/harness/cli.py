@@ -54,6 +54,7 @@ def check(configuration: Configuration) -> int:
 
     ready = prepare(configuration)
     print("Nothing stands in the way of a run" + "".join(f"; {note}" for note in ready.notes) + ".")
+    gc.freeze()  # nor does the end of the process look for garbage: that costs another tenth
     return DONE
 
 
@@ -196,5 +197,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         return TRIAL_FAILED
     except KeyboardInterrupt:
         return 130
-    finally:
-        gc.freeze()  # nor does the end of the process look for garbage: that costs another tenth

@@ -35,11 +35,13 @@ class SignalCallback(Callback):
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self._early: int | None = None
         for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
                 signal.signal(number, self._too_early)
 
     def _too_early(self, number: int, frame: Any) -> None:
+        self._early = number
         raise Interrupted(number)
 
     def block(self) -> None:
@@ -51,6 +53,8 @@ class SignalCallback(Callback):
 
     def setup(self, *_: Any, **info: Any) -> None:
         """Called when Ray has set its handlers, of SIGINT, SIGUSR1, and an exit for SIGTERM."""
+        if self._early is not None:  # what was raised while Ray started may have been lost in it
+            raise Interrupted(self._early)
         self._ray = signal.getsignal(signal.SIGINT)
         self._catch()
         self.unblock()
