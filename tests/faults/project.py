@@ -24,6 +24,7 @@ OTHERS = (
     *("MLFLOW_", "WANDB_", "COLUMNS", "LINES"),
 )
 MARK = "FAULTS_RUN"  # a variable that every process of a run inherits
+TESTING = ("pytest>=9.0", "hypothesis>=6.150")  # for tests/harness
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 SECONDS = 240.0  # what a run may take on a busy machine; a quiet one needs 20
 
@@ -79,9 +80,10 @@ def install(project: Path, env: dict[str, str] | None = None, *more: str) -> Pat
     assert uv, "uv is missing"
     environment = project / ".venv"
     python = environment / "bin/python"
+    packages = [f"{project}[hyperopt,nevergrad]", *TESTING, *more]
     for command in (
         ["venv", "--python", sys.executable, str(environment)],
-        ["pip", "install", "--python", str(python), f"{project}[hyperopt,nevergrad]", *more],
+        ["pip", "install", "--python", str(python), *packages],
     ):
         done = subprocess.run([uv, *command], capture_output=True, text=True, timeout=600, env=env)
         assert done.returncode == 0, done.stderr
