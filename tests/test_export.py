@@ -181,7 +181,7 @@ def test_what_is_refused_and_what_is_replaced(sweep: Sweep) -> None:
     for checkpoint in sweep.copy("bare").glob("trial_*/checkpoint_*"):
         shutil.rmtree(checkpoint)
     nothing = sweep.copy("nothing")
-    for path in [*nothing.glob("experiment_state-*"), *nothing.glob("last_good_state/*")]:
+    for path in nothing.glob("experiment_state-*"):
         path.unlink()
     (state,) = sweep.copy("nan").glob("experiment_state-*")
     content = json.loads(state.read_text())

@@ -6,7 +6,6 @@ the trials, the metrics and the best of one that nobody disturbed.
 """
 
 import os
-import pickle
 import random
 import re
 import shutil
@@ -38,13 +37,6 @@ record = Record.load(Storage(sys.argv[1]), "x")
 record.content["name"] = "another"
 Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 record.save()
-"""
-# Says for each kind of state file what is done when one is cut off.
-REPAIR = """
-import sys
-from ray_tune_experiment.harness import state
-from ray_tune_experiment.harness.storage import Storage
-print(state.repair(Storage(sys.argv[1]), sys.argv[2]))
 """
 # With the default seed, one trial of the four has such a learning rate: the third.
 ABOVE, CHOSEN = "0.01", 2
@@ -370,49 +362,78 @@ def test_a_folder_with_a_space_and_an_apostrophe(spaced: Project) -> None:
 
 
 def test_truncated_files(project: Project, interrupted: Experiment, whole: Experiment) -> None:  # noqa: F811
-    """Half of Ray's state, or of its checkpoints: said, and the last good one is used."""
-    checkpoints, spareless = (
-        Experiment(shutil.copytree(interrupted.folder, interrupted.folder.with_name(name)))
-        for name in ("checkpoints", "spareless")
-    )
-    # A searcher that is no generator of variants leaves a pickle; it is repaired like the rest.
-    (searcher,) = interrupted.folder.glob("basic-variant-state-*")
-    for folder in (interrupted.folder, interrupted.folder / "last_good_state"):
-        path = folder / searcher.name.replace("basic-variant", "searcher").replace("json", "pkl")
-        path.write_bytes(pickle.dumps({"samples": [1, 2, 3]}))
-    for kind in ("searcher-state-*", "callback-states-*"):
+    """A checkpoint that is damaged: said, and the last good one is used. A state: refused."""
+    for kind in ("experiment_state-*", "basic-variant-state-*", "callback-states-*"):
         (path,) = interrupted.folder.glob(kind)
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        repair = project.start_program("-c", REPAIR, project.folder / "results", "x")
-        assert repair.wait() == 0, repair.said
-        assert f"{path.name} was damaged: going on from its last copy" in repair.said
-    for pattern in ("experiment_state-*", "basic-variant-state-*"):
-        for state in interrupted.folder.glob(pattern):
-            state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
-    said = project.run("run", "--name", "x", "--resume")
-    assert "was damaged: going on from its last copy" in said
-    check_end(interrupted, whole, ITERATIONS)
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        (said,) = project.run("run", "--name", "x", "--resume", code=2).splitlines()
+        assert f"the state of 'x' is damaged: {path.name} can't be read" in said
+        path.write_bytes(content)
 
     oldest = {}
     for index in range(2):
-        (oldest[index], _), *newer = sorted(checkpoints.checkpoints(index).items())
+        (oldest[index], _), *newer = sorted(interrupted.checkpoints(index).items())
         for _, folder in newer:
             model = folder / "model.skops"
             model.write_bytes(model.read_bytes()[:1000])
     trained = {rate(whole, index): len(project.trace()[rate(whole, index)]) for index in range(2)}
-    said = project.run("run", "--name", "checkpoints", "--resume")
-    check_end(checkpoints, whole, ITERATIONS)
+    said = project.run("run", "--name", "x", "--resume")
+    check_end(interrupted, whole, ITERATIONS)
     for index in range(2):
         epochs = project.trace()[rate(whole, index)][trained[rate(whole, index)] :]
         assert epochs[0] == oldest[index] + 1, epochs
-        went_back = f"{checkpoints.trial_folder(index).name.replace('_', ' ', 1)}: checkpoint_"
+        went_back = f"{interrupted.trial_folder(index).name.replace('_', ' ', 1)}: checkpoint_"
         assert re.search(rf"{went_back}\d+ is damaged or gone; it goes back to checkpoint_", said)
 
-    shutil.rmtree(spareless.folder / "last_good_state")
-    for state in spareless.folder.glob("experiment_state-*"):
-        state.write_bytes(b'{"trial_data": [')
-    (said,) = project.run("run", "--name", "spareless", "--resume", code=2).splitlines()
-    assert "damaged" in said
+
+@pytest.mark.parametrize("moment", ["before */trial_*/result.json", "after */experiment_state-*"])
+def test_a_kill_while_ray_copies(project: Project, whole: Experiment, moment: str) -> None:  # noqa: F811
+    """The first trials have just ended: they keep all their results."""
+    run = started(project, FAULT_SLEEP="0.3")
+    experiment = project.experiment("x")
+    run.until(lambda: any(ITERATIONS in experiment.checkpoints(i) for i in range(2)))
+    project.fault_kill.write_text(moment)
+    assert run.wait() == -signal.SIGKILL, run.said
+    project.fault_kill.unlink()
+    before = Moment.now(project, experiment)
+    assert not run.gone(agents=False)
+    said = project.run("run", "--name", "x", "--resume")
+    assert "Traceback" not in said
+    before.check(project, experiment, tables=False)
+    check_end(experiment, whole, ITERATIONS)
+
+
+def test_exports_that_were_lost(project: Project) -> None:  # noqa: F811
+    """A completed trial has its model in the end, or a line says why not, and a resume tries."""
+    two = ("--num-samples", 2, "--max-iterations", 2, "--max-failures", 1)
+
+    def models(name: str) -> int:
+        return len(list(project.experiment(name).folder.glob("trial_*/model.skops")))
+
+    said = project.run("run", "--name", "x", *two, code=1, FAULT_EXPORT="raise")
+    assert said.count("has no exported model: RuntimeError: the planted fault") == 2, said
+    experiment, trained = project.experiment("x"), project.trace()
+    assert models("x") == 0
+    assert [(t.status, t.iteration) for t in experiment.trials()] == [("TERMINATED", 2)] * 2
+    assert [len(experiment.results(index)) for index in range(2)] == [2, 2]
+    assert experiment.record["runs"][-1]["outcome"] == "exports failed"
+    said = project.run(*resume_command(project, said))
+    assert "2 models were missing" in said
+    assert models("x") == 2
+    assert project.trace() == trained, "nothing is trained again"
+    assert experiment.record["runs"][-1]["outcome"] == "done"
+    assert "is finished" in project.run("run", "--name", "x", "--resume")
+
+    said = project.run("run", "--name", "lost", *two, FAULT_EXPORT="lost")
+    assert "2 models were missing" in said
+    assert models("lost") == 2
+    assert "Traceback" not in said
+
+    long = ("--num-samples", 2, "--max-iterations", 10_000, "--time-budget-s", 4)
+    said = project.run("run", "--name", "long", *long, FAULT_SLEEP="0.2")
+    reported = sum(trial.iteration > 0 for trial in project.experiment("long").trials())
+    assert models("long") == reported > 0, said
 
 
 def test_one_run_at_a_time(project: Project, whole: Experiment) -> None:  # noqa: F811

@@ -60,17 +60,19 @@ class Moment:
                 found.append(Loss(rate, rate in self.completed, max(before), after[0]))
         return found
 
-    def check(self, project: Project, experiment: Experiment) -> None:
+    def check(self, project: Project, experiment: Experiment, *, tables: bool = True) -> None:
         """Completed trials are as they were; no other lost more than a checkpoint interval.
 
         With a checkpoint after each epoch, as by default, an interval is an epoch.
+
+        tables: also their tables; not where the kill kept Ray from copying these
         """
         for loss in self.losses(project):
             assert not loss.completed, f"a completed trial was run again: {loss}"
             assert loss.epochs <= 1, f"more than an interval was lost: {loss}"
         for trial in experiment.trials():
             learning_rate = trial.result.get("config", {}).get("learning_rate")
-            if learning_rate in self.completed:
+            if tables and learning_rate in self.completed:
                 now = digest(experiment.trial_folder(trial.index))
                 assert now == self.completed[learning_rate], trial
 
@@ -97,6 +99,7 @@ def check_end(experiment: Experiment, whole: Experiment, iterations: int) -> Non
     assert len(list(experiment.folder.glob("trial_*"))) == len(trials)
     assert [(t.status, t.iteration) for t in trials] == [("TERMINATED", iterations)] * len(trials)
     assert experiment.metrics() == whole.metrics()
+    experiment.check_files()
     for trial in trials:
         folder = experiment.trial_folder(trial.index)
         for table in (experiment.results(trial.index), table_of(folder / "progress.csv")):

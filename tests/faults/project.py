@@ -6,6 +6,7 @@ import ipaddress
 import json
 import os
 import pickle
+import pickletools
 import shlex
 import shutil
 import signal
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,12 +64,48 @@ Model.fit_epoch = _faulty_fit_epoch
 _export = Model.export
 
 
-def _slow_export(self, folder, data):
+def _faulty_export(self, folder, data):
+    import signal
+    import sys
+
+    if len(data.x_train) < 200:
+        return _export(self, folder, data)
     time.sleep(float(os.environ.get("FAULT_EXPORT_SLEEP", "0")))
+    fault = os.environ.get("FAULT_EXPORT", "")
+    if fault == "raise":
+        raise RuntimeError("the planted fault")
+    if fault == "lost" and "default_worker" in sys.argv[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
     return _export(self, folder, data)
 
 
-Model.export = _slow_export
+Model.export = _faulty_export
+"""
+
+# Added to harness/storage.py: the process that next gives a file its name is killed at that moment,
+# where the file FAULT_KILL says which name ("before */progress.csv"); FAULT_KILL.done says so.
+STORAGE = """
+
+_close = _WholeFile.close
+
+
+def _close_or_die(self):
+    import fnmatch
+    import signal
+
+    try:
+        when, _, pattern = Path(os.environ.get("FAULT_KILL", "/")).read_text().partition(" ")
+    except OSError:
+        return _close(self)
+    if self.closed or not fnmatch.fnmatch(self._path, pattern):
+        return _close(self)
+    if when == "after":
+        _close(self)
+    Path(os.environ["FAULT_KILL"] + ".done").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+_WholeFile.close = _close_or_die
 """
 
 
@@ -91,9 +129,10 @@ def install(project: Path, env: dict[str, str] | None = None, *more: str) -> Pat
 
 
 def plant(project: Path) -> None:
-    """Let the variables FAULT… work in the model."""
-    model = project / "src" / PACKAGE / "model.py"
-    model.write_text(model.read_text() + MODEL)
+    """Let the variables FAULT… work in the model and in the storage."""
+    for file, fault in (("model.py", MODEL), ("harness/storage.py", STORAGE)):
+        path = project / "src" / PACKAGE / file
+        path.write_text(path.read_text() + fault)
 
 
 @dataclass
@@ -316,6 +355,16 @@ class Project:
                 workers.append(int(pid))
         return found
 
+    def alive(self, run: Run) -> list[int]:
+        """The workers that last trained a learning rate, and live."""
+        living = run.processes()
+        return [workers[-1] for workers in self.workers().values() if workers[-1] in living]
+
+    @property
+    def fault_kill(self) -> Path:
+        """Written ("before */progress.csv"), it kills who next writes such a file."""
+        return Path(self.env["FAULT_KILL"])
+
     def commands(self, said: str) -> list[list[str]]:
         """The commands that a run names for going on, as words after the program's name."""
         found = [line.rpartition(f"{PACKAGE} ") for line in said.splitlines()]
@@ -349,17 +398,8 @@ class Experiment:
 
     def trials(self) -> list[Trial]:
         """The trials of the newest saved state, in order; none when there is no state yet."""
-        state, deadline = None, time.monotonic() + 5
-        while state is None:
-            # While a run is at work, the newest may be half written; then there is a copy.
-            copy = "last_good_state/" if time.monotonic() > deadline else ""
-            newest = max(self.folder.glob(f"{copy}experiment_state-*.json"), default=None)
-            try:
-                state = json.loads(newest.read_text()) if newest else {"trial_data": []}
-            except ValueError:
-                if copy:
-                    raise
-                time.sleep(0.1)
+        newest = max(self.folder.glob("experiment_state-*.json"), default=None)
+        state = json.loads(newest.read_text()) if newest else {"trial_data": []}
         trials = []
         for trial_text, run_text in state["trial_data"]:
             trial, last = json.loads(trial_text), json.loads(run_text).get("last_result") or {}
@@ -382,6 +422,26 @@ class Experiment:
             with contextlib.suppress(ValueError):
                 found[json.loads(seal.read_text())["result"]["training_iteration"]] = seal.parent
         return found
+
+    def check_files(self) -> None:
+        """Every file of every trial is whole: no table, state, checkpoint or model is cut off."""
+        for path in filter(Path.is_file, self.folder.rglob("*")):
+            name = path.relative_to(self.folder)
+            assert not (name.name.startswith(".") and name.suffix == ".part"), name
+            content = path.read_bytes()
+            if not name.name.startswith(("stdout", "stderr", ".validate", "events.out.")):
+                assert content, f"{name} is empty"
+            if content[:1] == b"\x80":
+                assert [*pickletools.genops(content)], name
+            elif name.suffix == ".json" and name.name != "result.json":
+                json.loads(content)
+            elif name.suffix == ".skops":
+                assert zipfile.ZipFile(path).testzip() is None, name
+            elif name.name in {"result.json", "progress.csv"}:
+                assert content.endswith(b"\n"), f"{name} ends within a line"
+        for seal in self.folder.glob("trial_*/checkpoint_*/seal.json"):
+            for file, (size, _) in json.loads(seal.read_text())["files"].items():
+                assert seal.with_name(file).stat().st_size == size, (seal, file)
 
     def metrics(self) -> dict[int, dict[int, tuple[float, ...]]]:
         """What was measured, by trial and iteration. A repeated iteration counts once."""
@@ -444,7 +504,7 @@ def using(source: Path, python: Path, folder: Path, **env: str) -> Iterator[Proj
     """A project to run in `folder`. Whatever happens, nothing of it goes on running."""
     scratch = Path("/tmp") / f"rf{uuid.uuid4().hex[:8]}"
     scratch.mkdir()
-    env = {"FAULT_TRACE": str(scratch / "trace"), **env}
+    env = {"FAULT_TRACE": str(scratch / "trace"), "FAULT_KILL": str(scratch / "kill"), **env}
     project = Project(source, python, folder, scratch, env)
     try:
         yield project

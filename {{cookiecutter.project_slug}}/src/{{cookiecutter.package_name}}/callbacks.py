@@ -10,6 +10,7 @@ from ray.tune.logger import CSVLoggerCallback, LoggerCallback
 
 from .harness.journal import JsonLogger
 from .harness.printing import cause
+from .harness.storage import replace_text
 from .harness.tensorboard import TensorboardLogger
 from .settings import METRICS, Settings
 {%- if cookiecutter.tracker != "none" %}
@@ -47,7 +48,7 @@ class BestLogger(LoggerCallback):
             self.best = value
             best = {k: result[k] for k in ("trial_id", "training_iteration", *METRICS, "config")}
             # Beside the trial's folder; Ray copies it to the storage path with its own state.
-            Path(trial.local_path).with_name("best.json").write_text(json.dumps(best, indent=2))
+            replace_text(Path(trial.local_path).with_name("best.json"), json.dumps(best, indent=2))
 
     def get_state(self) -> dict[str, Any]:
         """What a resume gives back to `set_state`."""

@@ -32,6 +32,7 @@ from .harness.search import (
     mutations,
     within,
 )
+from .harness.storage import Storage
 from .search_space import search_space
 from .settings import Settings
 from .stopper import make_stopper
@@ -60,11 +61,13 @@ def tune_run(
     points = load_points(settings, search_space()) if points is None else points
     search, scheduler = make_search(settings, points), make_scheduler(settings)
     memory = SearchMemory(scheduler, search, settings.seed)
+    storage = Storage(settings.storage_path)
     return tune.run(
         # One copy of the data in Ray's object store, whatever the number of trials.
         tune.with_parameters(ExperimentTrainable, data=data),
         name=settings.name,
-        storage_path=settings.storage_path,
+        storage_path=storage.root,
+        storage_filesystem=storage.filesystem,  # every file in it is whole
         resume_config=resume_config,
         # What is searched, and for what.
         config={**search_space(), "seed": settings.seed},

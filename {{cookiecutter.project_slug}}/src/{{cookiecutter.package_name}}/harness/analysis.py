@@ -49,7 +49,7 @@ class Experiment(ExperimentAnalysis):
         self.record, self.settings, self.storage = record, settings, record.storage
         self.outcome = outcome(record)
         self._folder = f"{self.storage.root.rstrip('/')}/{record.name}"
-        file = saved.newest(self.storage, record.name) or self._spare()
+        file = saved.newest(self.storage, record.name)
         with _ray_says_nothing():
             super().__init__(
                 f"{self._folder}/{file}",
@@ -59,20 +59,8 @@ class Experiment(ExperimentAnalysis):
             )
 
     def _load_trials(self) -> list[Trial]:
-        """Load them from the state; while it is being written, or cut off, from its spare copy."""
         self._experiment_fs_path = self._folder  # Ray takes the folder of the state file
-        try:
-            trials = super()._load_trials()
-        except (ValueError, EOFError, pickle.UnpicklingError):
-            self._experiment_json_fs_path = f"{self._folder}/{self._spare()}"
-            trials = super()._load_trials()
-        return sorted(trials, key=_sampled)
-
-    def _spare(self) -> str:
-        file = saved.newest(self.storage, self.record.name, saved.SPARE)
-        if file is None:
-            raise ValueError("there is no whole copy of the state")
-        return f"{saved.SPARE}/{file}"
+        return sorted(super()._load_trials(), key=_sampled)
 
     def _fetch_trial_dataframe(self, trial: Trial) -> pd.DataFrame:
         """One row a result. The last line may be half written; without a table there is no row."""
@@ -267,8 +255,7 @@ def _open(settings: Settings, given: set[str]) -> Experiment:
         return Experiment(record, settings)
     except (ValueError, EOFError, pickle.UnpicklingError) as error:
         raise Refusal(
-            f"{PREFIX}NAME={record.name!r}: its state is damaged ({type(error).__name__}), and"
-            " there is no whole copy of it"
+            f"{PREFIX}NAME={record.name!r}: its state is damaged ({type(error).__name__})"
         ) from None
     except (ImportError, AttributeError) as error:
         raise Refusal(

@@ -84,7 +84,7 @@ class JournalCallback(Callback):
         }
         with contextlib.suppress(OSError):  # a storage that fails is told of at the end
             text = json.dumps(entry).encode()
-            self.storage.write(text, self.name, FOLDER, f"{trial.trial_id}.json", durable=False)
+            self.storage.write(text, self.name, FOLDER, f"{trial.trial_id}.json")
         self._spent += time.monotonic() - now
 
     def on_trial_recover(
@@ -113,15 +113,19 @@ def entries(storage: Storage, name: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def bring_files(storage: Storage, name: str, entry: dict[str, Any]) -> None:
+def bring_files(
+    storage: Storage, name: str, entry: dict[str, Any], *, only_longer: bool = False
+) -> None:
     """Put the loggers' files of an entry where Ray has an older copy.
 
-    They only ever grow; but for the tables of a trial that lost its worker.
+    They only ever grow; but for the tables of a trial that lost its worker, which are cut.
+
+    only_longer: leave a table that is longer than the entry's
     """
     for file, text in entry["files"].items():
         content = base64.b64decode(text)
         there = storage.read(name, entry["folder"], file) or b""
-        if file in tables.FILES or len(content) > len(there):
+        if len(content) > len(there) or (file in tables.FILES and not only_longer):
             storage.write(content, name, entry["folder"], file)
 
 

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from .storage import Storage
 
-SPARE = "last_good_state"
 EXPERIMENT = "experiment_state-*.json"
 ERROR, TERMINATED, PENDING = "ERROR", "TERMINATED", "PENDING"  # as Ray calls them
 
@@ -47,31 +46,25 @@ class SavedTrial:
         return math.nan if value is None else float(value)
 
 
-def newest(storage: Storage, name: str, *folder: str) -> str | None:
-    """The newest state file of the experiment, or of a folder in it; None when there is none."""
-    return max(fnmatch.filter(storage.files(name, *folder), EXPERIMENT), default=None)
+def newest(storage: Storage, name: str) -> str | None:
+    """The newest state file of the experiment; None when there is none."""
+    return max(fnmatch.filter(storage.files(name), EXPERIMENT), default=None)
 
 
 def trials(storage: Storage, name: str) -> list[SavedTrial]:
-    """The trials of the newest state that is whole, in the order in which they were sampled.
+    """The trials of the newest state, in the order in which they were sampled.
 
-    Empty when nothing has been saved. Raises ValueError when no state is whole.
+    Empty when nothing has been saved. Raises ValueError when it can't be read.
     """
-    found = False
-    for folder in ([], [SPARE]):  # a state may be read while it is written, or be cut off
-        file = newest(storage, name, *folder)
-        if file is None:
-            continue
-        found = True
-        try:
-            pairs = json.loads(storage.read(name, *folder, file) or b"")["trial_data"]
-            read = [_trial(json.loads(trial), json.loads(run)) for trial, run in pairs]
-        except (ValueError, KeyError, TypeError):
-            continue
-        return sorted(read, key=lambda trial: (trial.number, trial.id))
-    if found:
-        raise ValueError(f"the state of {name!r} is damaged, and there is no whole copy of it")
-    return []
+    file = newest(storage, name)
+    if file is None:
+        return []
+    try:
+        pairs = json.loads(storage.read(name, file) or b"")["trial_data"]
+        read = [_trial(json.loads(trial), json.loads(run)) for trial, run in pairs]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"the state of {name!r} is damaged: {file} can't be read") from None
+    return sorted(read, key=lambda trial: (trial.number, trial.id))
 
 
 def _trial(trial: dict[str, Any], run: dict[str, Any]) -> SavedTrial:

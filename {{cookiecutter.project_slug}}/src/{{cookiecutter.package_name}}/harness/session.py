@@ -14,6 +14,7 @@ from ..settings import Settings
 from ..tune_run import tune_run
 from . import claim, journal, saved, state
 from .configuration import Configuration, Refusal, without_password
+from .exports import NoCheckpoint, TrialExports
 from .preflight import Preflight, ResourceCallback, check, check_content
 from .printing import again, failed_trials, place, print_best, print_failures
 from .progress import ProgressLines
@@ -128,8 +129,9 @@ def run_experiment(configuration: Configuration) -> int:
 
 def _run(configuration: Configuration, signals: SignalCallback) -> int:
     ready = prepare(configuration)
-    settings, storage = configuration.settings, ready.storage
+    settings, storage, data = configuration.settings, ready.storage, ready.data
     assert storage is not None
+    assert data is not None
     with contextlib.ExitStack() as stack:
         held = stack.enter_context(claim.claimed(storage, str(settings.name)))
         record, resume_config = ready.record, None
@@ -155,16 +157,17 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
         _print_start(settings, ready)
         callbacks = [
             signals,
-            state.SpareCallback(storage, record.name, held),
+            state.HoldCallback(held),
             journal.JournalCallback(storage, record.name),
             ResourceCallback(settings.resources_per_trial, settings.wait_for_resources),
         ]
+        state.save_whole_states()
         signals.block()
         try:
             with ProgressLines(settings) as progress:
                 callbacks += progress.callbacks()
                 analysis = tune_run(
-                    settings, ready.data, ready.points, resume_config, callbacks, progress
+                    settings, data, ready.points, resume_config, callbacks, progress
                 )
             held.keep()
             state.complete(storage, record.name, analysis.trials)
@@ -187,16 +190,14 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
         finally:
             signals.finish()
             signals.unblock()
-        return _finish(record, analysis, configuration, signals.received)
+        exports = TrialExports(storage, settings, data)
+        return _finish(record, analysis, configuration, signals, exports)
 
 
 def _settle(storage: Storage, record: Record, configuration: Configuration) -> str | None:
     """Bring the saved state in order. Returns what to say when there is nothing left to run."""
-    try:
-        if repaired := state.repair(storage, record.name):
-            print(repaired)
-    except ValueError as error:
-        raise Refusal(str(error)) from None
+    if file := state.damaged(storage, record.name):
+        raise Refusal(f"the state of {record.name!r} is damaged: {file} can't be read")
     resume = configuration.settings.resume
     longer = _longer(configuration.settings, record)
     state.settle(storage, record.name, errored=resume == "errored", longer=longer)
@@ -232,13 +233,17 @@ def _finish(
     record: Record,
     analysis: ExperimentAnalysis,
     configuration: Configuration,
-    received: int | None,
+    signals: SignalCallback,
+    exports: TrialExports,
 ) -> int:
     """Write down and print how the run ended. Returns the exit code."""
     settings = configuration.settings
-    failed = failed_trials(analysis)
+    failed, no_export = failed_trials(analysis), {}
     print_failures(analysis, settings)
-    if settings.verbose or failed:
+    if signals.received is None:
+        no_export = _complete_exports(exports, analysis, signals)
+    received = signals.received
+    if settings.verbose or failed or no_export:
         print()
     facts: dict[str, Any] = {
         "trials": len(analysis.trials),
@@ -250,6 +255,8 @@ def _finish(
         outcome, code = f"interrupted by {signal.Signals(received).name}", exit_code(received)
     elif failed or facts["best"] is None:
         outcome, code = "trials failed", TRIAL_FAILED
+    elif any(not isinstance(error, NoCheckpoint) for error in no_export.values()):
+        outcome, code = "exports failed", TRIAL_FAILED
     else:
         outcome, code = "done", DONE
     saved = True
@@ -264,13 +271,26 @@ def _finish(
     if saved and facts["best"] is not None:
         print(f"Report: {again('report', configuration)}")
         print(f"Export the best: {again('export', configuration)}")
-    if saved and outcome.startswith("interrupted"):
+    if saved and outcome.startswith(("interrupted", "exports")):
         print(f"Go on with: {again('run', configuration, '--resume')}")
     elif failed:
         print(f"Again: {again('run', configuration, '--resume', 'errored')}")
     else:
         print(f"Look again: {again('show', configuration)}")
     return code
+
+
+def _complete_exports(
+    exports: TrialExports, analysis: ExperimentAnalysis, signals: SignalCallback
+) -> dict[str, Exception]:
+    """Export the models that are missing. Returns, by trial, why one could not be, and says so."""
+    count, failed = exports.complete(analysis.trials, lambda: signals.received is not None)
+    if count:
+        print(f"{count} models were missing, and are exported from the last checkpoints")
+    for trial_id, error in failed.items():
+        kind = "" if isinstance(error, NoCheckpoint) else f"{type(error).__name__}: "
+        print(f"Trial {trial_id} has no exported model: {kind}{error}")
+    return failed
 
 
 def _storage_failure(storage: Storage, error: BaseException) -> OSError | None:

@@ -1,15 +1,141 @@
-"""The storage path: a folder, a shared folder, or a bucket."""
+"""The storage path: a folder, a shared folder, or a bucket. A file in it is whole, or absent."""
 
+import contextlib
+import io
 import os
+import posixpath
+import re
 import shutil
 import threading
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pyarrow import fs
+from pyarrow import PythonFile, fs
 
 SECONDS_TO_ANSWER = 20.0
+# The name of a file while it is written. A kill may leave one.
+UNFINISHED = re.compile(r"(^|/)\.[^/]*\.part$")
+# What a resume can't do without also outlives a power cut, which takes a disk some milliseconds.
+DURABLE = re.compile(r"/checkpoint_\d+/|/[^/]*state[^/]*$|/experiment\.json$")
+
+
+class WholeFiles(fs.FileSystemHandler):  # type: ignore[misc]  # pyarrow carries no types
+    """A local file system in which a file appears, or is replaced, when all of it is written.
+
+    Ray copies results, states and checkpoints to the storage path over what is there: it empties a
+    file, then writes it, and a kill in between would leave it empty. Ray's state names this class
+    and its module, and its workers import them.
+    """
+
+    def __init__(self) -> None:
+        self.disk: Any = fs.LocalFileSystem()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, WholeFiles)
+
+    def open_output_stream(self, path: str, metadata: Any) -> PythonFile:
+        return PythonFile(_WholeFile(path), mode="w")
+
+    def copy_file(self, src: str, dest: str) -> None:
+        with Path(src).open("rb") as source, _WholeFile(dest) as target:
+            shutil.copyfileobj(source, target)
+
+    def open_append_stream(self, path: str, metadata: Any) -> Any:
+        raise NotImplementedError("a file that is appended to is not whole")
+
+    def get_type_name(self) -> str:
+        return "local"
+
+    def get_file_info(self, paths: list[str]) -> Any:
+        return self.disk.get_file_info(paths)
+
+    def get_file_info_selector(self, selector: fs.FileSelector) -> Any:
+        return self.disk.get_file_info(selector)
+
+    def create_dir(self, path: str, recursive: bool) -> None:
+        self.disk.create_dir(path, recursive=recursive)
+
+    def delete_dir(self, path: str) -> None:
+        self.disk.delete_dir(path)
+
+    def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
+        self.disk.delete_dir_contents(path, missing_dir_ok=missing_dir_ok)
+
+    def delete_root_dir_contents(self) -> None:
+        raise NotImplementedError("nobody deletes all files of a machine")
+
+    def delete_file(self, path: str) -> None:
+        self.disk.delete_file(path)
+
+    def move(self, src: str, dest: str) -> None:
+        self.disk.move(src, dest)
+
+    def open_input_stream(self, path: str) -> Any:
+        return self.disk.open_input_stream(path)
+
+    def open_input_file(self, path: str) -> Any:
+        return self.disk.open_input_file(path)
+
+    def normalize_path(self, path: str) -> str:
+        return str(self.disk.normalize_path(path))
+
+
+class _WholeFile(io.RawIOBase):
+    """A file that gets its name when it is closed, unless a write failed."""
+
+    def __init__(self, path: str) -> None:
+        folder, name = posixpath.split(path)
+        self._path, self._partial = path, f"{folder}/.{name}.{uuid.uuid4().hex}.part"
+        self._file: Any = None
+        self._file = Path(self._partial).open("wb", buffering=0)  # noqa: SIM115
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except BaseException:
+            self.discard()
+            raise
+        return len(content)
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        super().close()
+        try:
+            if DURABLE.search(self._path):
+                os.fsync(self._file.fileno())
+            self._file.close()
+            Path(self._partial).replace(self._path)
+        except BaseException:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Leave what had the name before."""
+        super().close()
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            with contextlib.suppress(OSError):
+                Path(self._partial).unlink()
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        (self.close if kind is None else self.discard)()
+
+    def __del__(self) -> None:
+        """Whoever did not close it did not write all of it."""
+        if not self.closed:
+            self.discard()
 
 
 class Storage:
@@ -19,6 +145,8 @@ class Storage:
         self.path = path
         self.filesystem, self.root = answer(lambda: fs.FileSystem.from_uri(path))
         self.local = isinstance(self.filesystem, fs.LocalFileSystem)
+        if self.local:  # an object of a bucket appears when its upload is complete
+            self.filesystem = fs.PyFileSystem(WholeFiles())
 
     def at(self, *parts: str) -> str:
         """A path of the filesystem."""
@@ -32,27 +160,13 @@ class Storage:
         with self.filesystem.open_input_stream(where) as stream:
             return bytes(stream.read())
 
-    def write(self, content: bytes, *parts: str, durable: bool = True) -> None:
-        """Write a file so that a reader sees the old or the new one, also after a kill.
-
-        durable: also after a power cut, which takes a disk some milliseconds
-        """
+    def write(self, content: bytes, *parts: str) -> None:
+        """Write a file so that a reader sees the old or the new one, also after a kill."""
         where = self.at(*parts)
-        if not self.local:  # an object appears when its upload is complete
-            with self.filesystem.open_output_stream(where) as stream:
-                stream.write(content)
-            return
-        Path(where).parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(f"{where}.{uuid.uuid4().hex}.part")
-        try:
-            with partial.open("wb") as file:
-                file.write(content)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            partial.replace(where)
-        finally:
-            partial.unlink(missing_ok=True)
+        if self.local:
+            self.filesystem.create_dir(posixpath.dirname(where))
+        with self.filesystem.open_output_stream(where) as stream:
+            stream.write(content)
 
     def create(self, content: bytes, *parts: str) -> bool:
         """Write a file unless it is there. Returns whether it was written."""
@@ -97,6 +211,24 @@ class Storage:
         selector = fs.FileSelector(self.at(*parts), allow_not_found=True)
         return {info.base_name: info for info in self.filesystem.get_file_info(selector)}
 
+    def all_files(self, *parts: str) -> dict[str, Any]:
+        """All files in a folder and below it, by their path in it, but unfinished ones."""
+        return {path: info for path, info in self._walk(*parts) if not UNFINISHED.search(path)}
+
+    def delete_unfinished(self, *parts: str) -> None:
+        """Delete what a killed run was writing in a folder, or below it."""
+        for path, _ in self._walk(*parts) if self.local else ():
+            if UNFINISHED.search(path):
+                self.delete(*parts, path)
+
+    def _walk(self, *parts: str) -> Iterator[tuple[str, Any]]:
+        where = self.at(*parts)
+        for info in self.filesystem.get_file_info(
+            fs.FileSelector(where, allow_not_found=True, recursive=True)
+        ):
+            if info.is_file:
+                yield posixpath.relpath(info.path, where), info
+
     def probe(self) -> None:
         """Write, read and delete an object. Raises OSError when one of the three fails."""
         answer(self._probe)
@@ -120,6 +252,13 @@ class Storage:
     def _nearest_folder(self) -> Path:
         """The storage path, or the folder in which it would be made."""
         return next(path for path in [Path(self.root), *Path(self.root).parents] if path.exists())
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file that Ray's thread may be copying: beside its folder, then into it."""
+    beside = path.parent.with_name(f"{path.parent.name}.{path.name}")
+    beside.write_text(text, "utf-8")
+    beside.replace(path)
 
 
 def answer(call: Any) -> Any:

@@ -35,6 +35,21 @@ def cut(file: str, content: bytes, result: dict[str, Any], trial_id: str) -> byt
     return target.getvalue().encode()
 
 
+def reaches(file: str, content: bytes, result: dict[str, Any]) -> bool:
+    """Whether a table has the row of a result."""
+    last = result["training_iteration"]
+    return any(int(row["training_iteration"] or 0) == last for row in _rows(file, content))
+
+
+def _rows(file: str, content: bytes) -> Iterator[dict[str, Any]]:
+    """The whole rows of a table."""
+    if file == JSON:
+        yield from json_lines(content)
+    else:
+        whole_lines = content[: content.rfind(b"\n") + 1].decode(errors="replace")
+        yield from csv.DictReader(io.StringIO(whole_lines, newline=""))
+
+
 def _until(last: int, rows: dict[int, Any], result: dict[str, Any]) -> dict[int, Any]:
     """The rows up to an iteration, in order; its own may not have reached the storage."""
     kept = {iteration: rows[iteration] for iteration in sorted(rows) if iteration <= last}

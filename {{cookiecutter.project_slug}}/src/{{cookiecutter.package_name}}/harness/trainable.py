@@ -1,16 +1,23 @@
 """Ray's Trainable, with what a long run needs: sealed checkpoints, and exports that are kept."""
 
+import functools
 import hashlib
 import json
-from collections.abc import Callable
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from pyarrow import fs
-from ray import tune
+from ray import cloudpickle, tune
+from ray.train._internal.session import _TrainingResult
 from ray.tune.result import RESULT_DUPLICATE
 
 SEAL = "seal.json"
+EXPORTED = "exported.json"  # in a trial's folder, once its model is exported
+STATE = "state.pkl"  # what a `save_checkpoint` returned that returns a dict
 
 
 class DamagedCheckpoint(OSError):
@@ -20,22 +27,19 @@ class DamagedCheckpoint(OSError):
 class StoredTrainable(tune.Trainable):
     """Seals each checkpoint, and restores none with a broken seal but an older one.
 
+    A team's class may inherit `save_checkpoint` and the other hooks from a class of its own, in any
+    order of the two. As with Ray, `save_checkpoint` may fill the folder or return a dict.
+
     A trial that was killed after its last result, before it was exported, only ends when it is
     restored: `train` repeats that result, as Ray's function trainables do when they return.
 
     It also keeps what `_export_model` writes: Ray copies a trial's working folder to the storage
     path while it trains, and asks for the export after the last copy (seen in Ray 2.60,
-    TuneController._schedule_trial_stop).
+    TuneController._schedule_trial_stop). An export that fails does not fail the trial: the driver
+    tries again from its last checkpoint, and says why it can't.
     """
 
     _is_done = False
-
-    def __init_subclass__(cls, **arguments: Any) -> None:
-        super().__init_subclass__(**arguments)
-        if "save_checkpoint" in vars(cls):
-            cls.save_checkpoint = _sealing(cls.save_checkpoint)  # type: ignore[method-assign]
-        if "load_checkpoint" in vars(cls):
-            cls.load_checkpoint = _checking(cls.load_checkpoint)  # type: ignore[method-assign]
 
     @classmethod
     def without_ray(cls, config: dict[str, Any], data: Any) -> Self:
@@ -45,13 +49,34 @@ class StoredTrainable(tune.Trainable):
         trainable.setup(config, data=data)  # type: ignore[call-arg]  # each subclass takes it
         return trainable
 
+    def save(self, checkpoint_dir: str | None = None) -> Any:
+        """Save and seal a checkpoint. Same argument and result as Ray's."""
+        with _instead(self, "save_checkpoint", functools.partial(self._seal, self.save_checkpoint)):
+            return super().save(checkpoint_dir)
+
+    def _seal(self, save_checkpoint: Callable[[str], Any], folder: str) -> None:
+        state = save_checkpoint(folder)
+        if isinstance(state, dict):  # Ray would write it after the seal
+            with Path(folder, STATE).open("wb") as file:
+                cloudpickle.dump(state, file)
+        last: dict[str, Any] = self._last_result or {}
+        kept = {k: v for k, v in last.items() if isinstance(v, int | float | str | bool)}
+        seal = {"files": _described(Path(folder)), "result": kept}
+        Path(folder, SEAL).write_text(json.dumps(seal))
+
     def export_model(
         self, export_formats: list[str] | str, export_dir: str | None = None
     ) -> dict[str, Any]:
-        """Export, then copy the working folder once more. Same arguments as Ray's."""
-        exported: dict[str, Any] = super().export_model(export_formats, export_dir)
-        if self._storage is not None:  # None: a Trainable used without Ray
+        """Export, then copy the working folder once more. Same arguments and result as Ray's."""
+        if self._storage is None:  # a Trainable used without Ray
+            return dict(super().export_model(export_formats, export_dir) or {})
+        try:
+            exported = dict(super().export_model(export_formats, export_dir) or {})
+            Path(self.logdir, EXPORTED).write_text(exported_note(exported, Path(self.logdir)))
             self._storage.persist_artifacts(force=True)
+        except Exception:  # whatever a model raises, or the storage
+            traceback.print_exc()
+            return {}
         return exported
 
     def _open_logfiles(self, *names: str | None) -> None:
@@ -74,6 +99,16 @@ class StoredTrainable(tune.Trainable):
         result: dict[str, Any] = super().train()  # type: ignore[no-untyped-call]
         return result
 
+    def restore_folder(self, folder: Path) -> None:
+        """Restore the checkpoint in a folder of this machine. Raises DamagedCheckpoint."""
+        try:
+            result = json.loads((folder / SEAL).read_text())["result"]
+        except FileNotFoundError:
+            raise DamagedCheckpoint("it has no seal: not all of it was saved") from None
+        except (OSError, ValueError, KeyError, TypeError):
+            raise DamagedCheckpoint("its seal is damaged") from None
+        self._restore(_TrainingResult(tune.Checkpoint.from_directory(str(folder)), result))
+
     def restore(self, checkpoint_path: Any) -> None:
         """Restore the checkpoint, or else the next one of the same trial that is whole."""
         try:
@@ -84,7 +119,8 @@ class StoredTrainable(tune.Trainable):
             self._restore_another(checkpoint_path, error)
 
     def _restore(self, checkpoint: Any) -> None:
-        super().restore(checkpoint)
+        with _instead(self, "load_checkpoint", functools.partial(_checked, self.load_checkpoint)):
+            super().restore(checkpoint)
         result: dict[str, Any] = getattr(checkpoint, "metrics", {})
         self._is_done = bool(result.get("done"))
         self._last_result: Any = {**result, "done": False}
@@ -109,47 +145,50 @@ class StoredTrainable(tune.Trainable):
         raise DamagedCheckpoint(f"{damaged}: {error}; no other checkpoint is whole") from error
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    """The digest of each file in a checkpoint's folder."""
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != SEAL and not path.name.startswith(".")
-    }
-
-
-def whole(seal: bytes | None, files: dict[str, bytes]) -> bool:
-    """Whether the files of a checkpoint, by name, are those that its seal names."""
+@contextmanager
+def _instead(trainable: StoredTrainable, method: str, call: Any) -> Iterator[None]:
+    """Let one object's method be another for a while, whichever class it comes from."""
+    setattr(trainable, method, call)
     try:
-        digests = json.loads(seal or b"")["files"]
-    except (ValueError, KeyError):
+        yield
+    finally:
+        delattr(trainable, method)
+
+
+def _checked(load_checkpoint: Callable[[Any], Any], folder: str) -> None:
+    """Call a `load_checkpoint` with the folder, or the dict, of a checkpoint that is whole."""
+    try:
+        described = json.loads(Path(folder, SEAL).read_text())["files"]
+    except FileNotFoundError:
+        raise DamagedCheckpoint("it has no seal: not all of it was saved") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DamagedCheckpoint("its seal is damaged") from None
+    if described != _described(Path(folder)):
+        raise DamagedCheckpoint("its files are not those that were saved")
+    state = Path(folder, STATE)
+    load_checkpoint(cloudpickle.loads(state.read_bytes()) if state.exists() else folder)
+
+
+def _described(folder: Path) -> dict[str, list[Any]]:
+    """The size and the digest of each file in a checkpoint's folder."""
+    described: dict[str, list[Any]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != SEAL and not path.name.startswith("."):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            described[path.relative_to(folder).as_posix()] = [path.stat().st_size, digest]
+    return described
+
+
+def has_all_files(seal: bytes | None, sizes: dict[str, int]) -> bool:
+    """Whether the files that a seal names are there, by the size of each file."""
+    try:
+        described = json.loads(seal or b"")["files"]
+        return all(sizes.get(file) == size for file, (size, _) in described.items())
+    except (ValueError, KeyError, TypeError, AttributeError):
         return False
-    return bool(digests == {name: hashlib.sha256(data).hexdigest() for name, data in files.items()})
 
 
-def _sealing(save: Callable[..., Any]) -> Callable[..., Any]:
-    def save_checkpoint(self: StoredTrainable, checkpoint_dir: str) -> Any:
-        returned = save(self, checkpoint_dir)
-        last: dict[str, Any] = self._last_result or {}
-        kept = {k: v for k, v in last.items() if isinstance(v, int | float | str | bool)}
-        seal = {"files": _digests(Path(checkpoint_dir)), "result": kept}
-        Path(checkpoint_dir, SEAL).write_text(json.dumps(seal))
-        return returned
-
-    save_checkpoint.__doc__ = save.__doc__
-    return save_checkpoint
-
-
-def _checking(load: Callable[..., Any]) -> Callable[..., Any]:
-    def load_checkpoint(self: StoredTrainable, checkpoint: Any) -> Any:
-        if isinstance(checkpoint, str):
-            try:
-                files = json.loads(Path(checkpoint, SEAL).read_text())["files"]
-            except (OSError, ValueError):
-                raise DamagedCheckpoint("its seal is missing or cut off") from None
-            if files != _digests(Path(checkpoint)):
-                raise DamagedCheckpoint("its files are not those that were saved")
-        return load(self, checkpoint)
-
-    load_checkpoint.__doc__ = load.__doc__
-    return load_checkpoint
+def exported_note(exported: dict[str, str], folder: Path) -> str:
+    """What EXPORTED says: the file of each format, by its path in the trial's folder."""
+    return json.dumps({name: os.path.relpath(path, folder) for name, path in exported.items()})
