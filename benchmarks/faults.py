@@ -3,13 +3,14 @@
     python -m benchmarks.faults [--tries 70] [--seed N]
 
 Each experiment is broken until it completes, by signals to the driver (alone, or to its process
-group as a terminal and a scheduler do), by killing a trial's worker, by a state cut in half, and,
-where one may mount a small disk, by filling it for some seconds; the kinds take turns, in a random
-order. When it is done it is compared with one that nobody disturbed. Prints a Markdown table; exit
-code 1 if an exit code was another than it should be, a process was left, or more was lost than is
-promised: completed trials stay as they are, a running one loses at most the iterations since its
-last checkpoint (one an epoch here, so that an interval is an epoch), and tables and best result
-are those of the undisturbed run.
+group as a terminal and a scheduler do), by killing a trial's worker, by killing the driver or a
+worker at the moment when it writes a file to the storage path, and, where one may mount a small
+disk, by filling it for some seconds; the kinds take turns, in a random order. When it is done it is
+compared with one that nobody disturbed. Prints a Markdown table; exit code 1 if an exit code was
+another than it should be, a process was left, or more was lost than is promised: completed trials
+stay as they are, a running one loses at most the iterations since its last checkpoint (one an epoch
+here, so that an interval is an epoch), tables and best result are those of the undisturbed run, and
+every file of every trial is whole.
 """
 
 import argparse
@@ -43,7 +44,16 @@ FAULTS: dict[str, tuple[signal.Signals, bool]] = {
     "SIGKILL of the driver": (signal.SIGKILL, False),
 }
 WORKER = "SIGKILL of a trial's worker"
-CUT = "SIGKILL of the driver, its saved state cut in half"
+COPYING = "SIGKILL of the driver while it writes a file"
+SAVING = "SIGKILL of a worker while it writes a file"
+WRITTEN = {
+    COPYING: (
+        *("*/experiment_state-*", "*/callback-states-*", "*/basic-variant-state-*"),
+        *("*/progress.csv", "*/result.json", "*/params.json", "*/params.pkl", "*/best.json"),
+        *("*/newest_checkpoints/*", "*/experiment.json", "*/events.out.*", "*/trial_*/*"),
+    ),
+    SAVING: ("*/checkpoint_*/*.skops", "*/checkpoint_*/seal.json", "*/model.skops", "*/stdout"),
+}
 FULL = "disk full for some seconds"
 
 
@@ -95,14 +105,14 @@ class Sweep:
 def strike(run: Run, sweep: Sweep, fault: str) -> Moment | None:
     """Let a fault strike a run at a random moment. None: it has ended before."""
     project, experiment, chance = sweep.project, sweep.experiment, sweep.chance
-    early = fault in FAULTS and chance.random() < EARLY
+    early = fault in {*FAULTS, COPYING} and chance.random() < EARLY
     if early:
         time.sleep(chance.uniform(0, 12))
     elif not reached(run, project, epochs(project)):
         return None
     else:
         time.sleep(chance.uniform(0, SECONDS_OF_A_RUN))
-    running = [w[-1] for w in project.workers().values() if w[-1] in run.processes()]
+    running = project.alive(run)
     if run.process.poll() is not None or (fault == WORKER and not running):
         return None
     sweep.rows[fault].early += early
@@ -116,7 +126,13 @@ def strike(run: Run, sweep: Sweep, fault: str) -> Moment | None:
         sweep.disk.empty()
         return Moment.now(project, experiment)
     number, group = FAULTS.get(fault, (signal.SIGKILL, False))
-    run.kill(number, group=group)
+    if fault in WRITTEN:
+        if not at_a_file(run, sweep, fault):
+            return None
+        if run.process.poll() is None:  # a worker was killed
+            return Moment.now(project, experiment)
+    else:
+        run.kill(number, group=group)
     code = run.wait()
     codes = {-number} if number == signal.SIGKILL else {128 + number}
     if not run.said:  # our handlers are not there yet
@@ -129,11 +145,27 @@ def strike(run: Run, sweep: Sweep, fault: str) -> Moment | None:
         sweep.problems.append(f"{fault}: exit code {code}, and said:\n{run.said}")
     if left := run.gone(agents=number != signal.SIGKILL):
         sweep.problems.append(f"{fault}: left running: {left}")
-    moment = Moment.now(project, experiment)
-    if fault == CUT:
-        for state in experiment.folder.glob("experiment_state-*.json"):
-            state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
-    return moment
+    return Moment.now(project, experiment)
+
+
+def at_a_file(run: Run, sweep: Sweep, fault: str) -> bool:
+    """Kill the process that next writes a certain file, before or after the file has its name.
+
+    False: none was written before the run ended.
+    """
+    when, pattern = sweep.chance.choice(["before", "after"]), sweep.chance.choice(WRITTEN[fault])
+    wanted, done = sweep.project.fault_kill, sweep.project.fault_kill.with_suffix(".done")
+    done.unlink(missing_ok=True)
+    wanted.write_text(f"{when} {pattern}")
+    while run.process.poll() is None and not done.exists():
+        time.sleep(0.02)
+    wanted.unlink()
+    if not done.exists():
+        return False
+    print(f"{fault}: {when} {pattern}", file=sys.stderr)
+    if fault == COPYING:
+        run.wait()
+    return True
 
 
 def soak_once(sweep: Sweep, whole: Experiment, faults: Iterator[str], name: str) -> None:
@@ -223,7 +255,7 @@ def main(argv: list[str] | None = None) -> int:
         with using(source, python, scratch / "whole") as undisturbed:
             undisturbed.run("run", "--name", "x", *SWEEP)
         whole = Experiment(scratch / "whole/results/x")
-        kinds = [*FAULTS, WORKER, CUT, *([FULL] if may_mount(scratch / "disk") else [])]
+        kinds = [*FAULTS, WORKER, *WRITTEN, *([FULL] if may_mount(scratch / "disk") else [])]
         rows: Rows = {fault: Row() for fault in kinds}
         faults = turns(chance, kinds)
         count = 0
