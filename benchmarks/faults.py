@@ -55,6 +55,7 @@ WRITTEN = {
     SAVING: ("*/checkpoint_*/*.skops", "*/checkpoint_*/seal.json", "*/model.skops", "*/stdout"),
 }
 FULL = "disk full for some seconds"
+FILLING = "disk full for one kind of file, for some seconds"
 
 
 @dataclass
@@ -125,6 +126,12 @@ def strike(run: Run, sweep: Sweep, fault: str) -> Moment | None:
         time.sleep(chance.uniform(0, SECONDS_FULL))
         sweep.disk.empty()
         return Moment.now(project, experiment)
+    if fault == FILLING:
+        patterns = [pattern for kind in WRITTEN.values() for pattern in kind]
+        project.fault_kill.write_text(f"full {chance.choice(patterns)}")
+        time.sleep(chance.uniform(0, SECONDS_FULL))
+        project.fault_kill.unlink()
+        return Moment.now(project, experiment)
     number, group = FAULTS.get(fault, (signal.SIGKILL, False))
     if fault in WRITTEN:
         if not at_a_file(run, sweep, fault):
@@ -184,10 +191,12 @@ def soak_once(sweep: Sweep, whole: Experiment, faults: Iterator[str], name: str)
             fault = next(faults)
         if moment is None or run.process.poll() == 0:
             code = run.wait()
-            if code == 1 and struck and struck[-1][0] == FULL and "No space left" in run.said:
+            is_full = bool(struck) and struck[-1][0] in {FULL, FILLING}
+            if code in (1, 2) and is_full and "No space left" in run.said:
                 run = None
                 continue
-            if code:
+            full = any(fault in {FULL, FILLING} for fault, _ in struck)
+            if code or ("Traceback" in run.said and not full):
                 sweep.problems.append(f"ended with {code}:\n{run.said}")
             break
         if run.process.poll() is not None:
@@ -255,7 +264,13 @@ def main(argv: list[str] | None = None) -> int:
         with using(source, python, scratch / "whole") as undisturbed:
             undisturbed.run("run", "--name", "x", *SWEEP)
         whole = Experiment(scratch / "whole/results/x")
-        kinds = [*FAULTS, WORKER, *WRITTEN, *([FULL] if may_mount(scratch / "disk") else [])]
+        kinds = [
+            *FAULTS,
+            WORKER,
+            *WRITTEN,
+            FILLING,
+            *([FULL] if may_mount(scratch / "disk") else []),
+        ]
         rows: Rows = {fault: Row() for fault in kinds}
         faults = turns(chance, kinds)
         count = 0

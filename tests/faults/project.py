@@ -83,7 +83,8 @@ Model.export = _faulty_export
 """
 
 # Added to harness/storage.py: the process that next gives a file its name is killed at that moment,
-# where the file FAULT_KILL says which name ("before */progress.csv"); FAULT_KILL.done says so.
+# where the file FAULT_KILL says which ("before */progress.csv"); FAULT_KILL.done says so. Where
+# it says "full", no such file can be written, as if the disk were full.
 STORAGE = """
 
 _close = _WholeFile.close
@@ -102,6 +103,9 @@ def _close_or_die(self):
     if when == "after":
         _close(self)
     Path(os.environ["FAULT_KILL"] + ".done").touch()
+    if when == "full":
+        self.discard()
+        raise OSError(28, "No space left on device")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
