@@ -52,13 +52,13 @@ class TrialExports:
         return count, failed
 
     def missing(self, trials: Sequence[Trial]) -> Iterator[Trial]:
-        """The trials that completed, and have no exported model."""
+        """The trials that completed, and have no exported model of their last result."""
         own = ExperimentTrainable._export_model is not tune.Trainable._export_model
         if not self.settings.export_formats or not own:
             return
         self.there = self.storage.all_files(self.name)
         for trial in trials:
-            reported = (trial.last_result or {}).get("training_iteration")
+            reported = bool((trial.last_result or {}).get("training_iteration"))
             if trial.status == Trial.TERMINATED and reported and not self._is_exported(trial):
                 yield trial
 
@@ -66,9 +66,10 @@ class TrialExports:
         folder = str(trial.relative_logdir)
         if f"{folder}/{EXPORTED}" not in self.there:
             return False
-        note: dict[str, str] = json.loads(self.storage.read(self.name, folder, EXPORTED) or b"{}")
-        paths = [f"{folder}/{file}" for file in note.values()]
-        return all(
+        note = json.loads(self.storage.read(self.name, folder, EXPORTED) or b"{}")
+        paths = [f"{folder}/{file}" for file in note["files"].values()]
+        last = (trial.last_result or {})["training_iteration"]
+        return bool(note["training_iteration"] == last) and all(
             path in self.there or any(file.startswith(f"{path}/") for file in self.there)
             for path in paths
         )
@@ -84,11 +85,12 @@ class TrialExports:
             trainable = ExperimentTrainable.without_ray(dict(trial.config), self.data)
             try:
                 trainable.restore_folder(checkpoint)
-                formats = [*self.settings.export_formats]
+                formats: list[str] = [*self.settings.export_formats]
                 exported: dict[str, Any] = trainable.export_model(formats, str(export))
             finally:
                 trainable.cleanup()
-            (export / EXPORTED).write_text(exported_note(exported or {}, export))
+            iteration = int((trial.last_result or {})["training_iteration"])
+            (export / EXPORTED).write_text(exported_note(exported or {}, export, iteration))
             target = self.storage.at(self.name, folder)
             fs.copy_files(str(export), target, disk, self.storage.filesystem)
 

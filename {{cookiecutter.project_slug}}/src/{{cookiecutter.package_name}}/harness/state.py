@@ -17,7 +17,7 @@ from . import journal, tables
 from .claim import Claim
 from .saved import EXPERIMENT, newest
 from .storage import Storage
-from .trainable import EXPORTED, SEAL, has_all_files
+from .trainable import SEAL, has_all_files
 
 PATTERNS = (
     EXPERIMENT,
@@ -73,17 +73,21 @@ class HoldCallback(Callback):
 
 
 def complete(storage: Storage, name: str, trials: list[Trial]) -> None:
-    """Write what the storage lacks of Ray's last state: Ray only logs that it could not.
+    """Write what the storage lacks of the last state and tables: Ray only logs that it could not.
 
     Raises OSError when the storage doesn't take it.
     """
     if not trials or trials[0].storage is None:
         return
     folder = Path(trials[0].storage.experiment_driver_staging_path)
-    for path in (path for pattern in PATTERNS for path in folder.glob(pattern)):
-        content = path.read_bytes()
-        if storage.read(name, path.name) != content:
-            storage.write(content, name, path.name)
+    there = {path: info.size for path, info in storage.all_files(name).items()}
+    for path in filter(Path.is_file, folder.rglob("*")):
+        content, file = path.read_bytes(), path.relative_to(folder)
+        same = there.get(file.as_posix()) == len(content)
+        if same and len(file.parts) == 1:  # a state of the same size may be another
+            same = storage.read(name, file.name) == content
+        if not same:
+            storage.write(content, name, *file.parts)
 
 
 def exists(storage: Storage, name: str) -> bool:
@@ -146,7 +150,6 @@ def settle(storage: Storage, name: str, *, errored: bool, longer: bool) -> None:
             if rows is not None:
                 rows = tables.cut(table, rows, result, trial.trial_id)
                 storage.write(rows, name, folder, table)
-        storage.delete(name, folder, EXPORTED)
         here: Any = trial.storage  # the next checkpoint takes the next number
         here.current_checkpoint_index = int(own.rpartition("_")[2]) if own else -1
         changed = {"storage": journal.encoded(here), **(newer["changed"] if newer else {})}

@@ -72,7 +72,8 @@ class StoredTrainable(tune.Trainable):
             return dict(super().export_model(export_formats, export_dir) or {})
         try:
             exported = dict(super().export_model(export_formats, export_dir) or {})
-            Path(self.logdir, EXPORTED).write_text(exported_note(exported, Path(self.logdir)))
+            note = exported_note(exported, Path(self.logdir), self.iteration)
+            Path(self.logdir, EXPORTED).write_text(note)
             self._storage.persist_artifacts(force=True)
         except Exception:  # whatever a model raises, or the storage
             traceback.print_exc()
@@ -189,6 +190,7 @@ def has_all_files(seal: bytes | None, sizes: dict[str, int]) -> bool:
         return False
 
 
-def exported_note(exported: dict[str, str], folder: Path) -> str:
-    """What EXPORTED says: the file of each format, by its path in the trial's folder."""
-    return json.dumps({name: os.path.relpath(path, folder) for name, path in exported.items()})
+def exported_note(exported: dict[str, str], folder: Path, iteration: int) -> str:
+    """What EXPORTED says: after which iteration, and the file of each format in the folder."""
+    files = {name: os.path.relpath(path, folder) for name, path in exported.items()}
+    return json.dumps({"training_iteration": iteration, "files": files})
