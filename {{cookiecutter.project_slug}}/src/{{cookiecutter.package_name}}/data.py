@@ -29,6 +29,7 @@ class Data:
     x_train: (rows, features) float32    y_train: (rows,) class labels
     x_valid: (rows, features) float32    y_valid: (rows,) class labels
     preprocess: what made features of raw columns, fitted; an exported model begins with it
+    examples: a few rows of raw columns, as an exported model takes them
     """
 
     x_train: NDArray[np.float32]
@@ -36,6 +37,7 @@ class Data:
     x_valid: NDArray[np.float32]
     y_valid: NDArray[Any]
     preprocess: Any
+    examples: pd.DataFrame | None = None
 
     @property
     def classes(self) -> NDArray[Any]:
@@ -43,8 +45,17 @@ class Data:
 
     def sample(self, rows: int = 5) -> "Data":
         """A few rows of each class, to try a model on before a run."""
-        chosen = np.concatenate([np.flatnonzero(self.y_train == c)[:rows] for c in self.classes])
-        return replace(self, x_train=self.x_train[chosen], y_train=self.y_train[chosen])
+        train, valid = (
+            pd.Series(labels).groupby(labels).head(rows).index.to_numpy()
+            for labels in (self.y_train, self.y_valid)
+        )
+        return replace(
+            self,
+            x_train=self.x_train[train],
+            y_train=self.y_train[train],
+            x_valid=self.x_valid[valid],
+            y_valid=self.y_valid[valid],
+        )
 
 
 def load_data(path: Path | None = None, target: str | None = None) -> Data:
@@ -70,6 +81,7 @@ def load_data(path: Path | None = None, target: str | None = None) -> Data:
         x_valid=preprocess.transform(raw_valid).astype(np.float32),
         y_valid=y_valid,
         preprocess=preprocess,
+        examples=raw_valid.head(),
     )
 
 
@@ -82,6 +94,8 @@ def _read(path: Path, target: str) -> tuple[pd.DataFrame, pd.Series]:
         raise ValueError(
             f"{path} has no column {target!r}; it has {', '.join(map(str, table.columns))}"
         )
+    for name, column in table.items():
+        table[name] = _usable(column, path)
     labels = table.pop(target)
     if missing := int(labels.isna().sum()):
         raise ValueError(f"column {target!r} of {path} is empty in {missing} rows")
@@ -95,6 +109,19 @@ def _read(path: Path, target: str) -> tuple[pd.DataFrame, pd.Series]:
             " classifier needs 2 or more, each in 2 rows or more, and rows of each to validate with"
         )
     return table, labels
+
+
+def _usable(column: pd.Series, path: Path) -> pd.Series:
+    """A column as scikit-learn takes it. Raises ValueError for lists, and for what is mixed."""
+    if isinstance(column.dtype, pd.StringDtype):  # it may have pd.NA, which scikit-learn refuses
+        return column.astype(object).where(column.notna(), np.nan)
+    if pd.api.types.infer_dtype(column) in {"mixed", "mixed-integer", "timedelta64"}:
+        kinds = sorted({type(value).__name__ for value in column.dropna()})
+        raise ValueError(
+            f"column {column.name!r} of {path} holds values of type {' and '.join(kinds)}; it"
+            " should hold numbers, texts, true and false, or dates"
+        )
+    return column
 
 
 def _preprocess(features: pd.DataFrame) -> Any:

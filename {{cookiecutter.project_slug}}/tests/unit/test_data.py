@@ -35,6 +35,32 @@ def test_a_file_of_your_own(suffix: str, tmp_path: Path) -> None:
     assert data.classes.tolist() == ["large", "small"]
 
 
+@pytest.mark.parametrize("dtype", ["string", "str", "object", "boolean", "Int64"])
+def test_values_may_be_missing(dtype: str, tmp_path: Path) -> None:
+    values = {"boolean": [True, None], "Int64": [1, None]}.get(dtype, ["a", None])
+    frame = table().assign(more=pd.Series(values * 20, dtype=dtype))  # type: ignore[call-overload]
+    frame.to_parquet(tmp_path / "rows.parquet")
+    data = load_data(tmp_path / "rows.parquet", "kind")
+    assert data.x_train.shape[1] == (4 if dtype == "Int64" else 5)
+    assert np.isfinite(data.x_train).all()
+
+
+def test_a_sample_has_rows_of_each_class() -> None:
+    data = load_data()
+    sample = data.sample(rows=3)
+    assert sample.x_train.shape == sample.x_valid.shape == (30, 64)
+    for labels in (sample.y_train, sample.y_valid):
+        assert np.bincount(labels).tolist() == [3] * 10
+
+
+def test_examples_are_rows_as_an_export_takes_them(tmp_path: Path) -> None:
+    table().to_parquet(tmp_path / "rows.parquet")
+    data = load_data(tmp_path / "rows.parquet", "kind")
+    assert data.examples is not None
+    prepared = data.preprocess.transform(data.examples)
+    np.testing.assert_allclose(prepared, data.x_valid[:5], rtol=1e-6)
+
+
 def test_the_digits_are_split_alike_each_time() -> None:
     first, second = load_data(), load_data()
     assert first.x_train.shape == (1347, 64)
@@ -49,15 +75,18 @@ def test_the_digits_are_split_alike_each_time() -> None:
         (lambda frame: frame.assign(kind=np.arange(len(frame))), "kind", "40 classes in 40 rows"),
         (lambda frame: frame.assign(kind="same"), "kind", "1 classes"),
         (lambda frame: frame[["kind"]], "kind", "no column beside"),
+        (lambda frame: frame.assign(size=[[1, 2]] * 40), "kind", "'size' of .*values of type"),
+        (lambda frame: frame.assign(kind=[{"a": 1}] * 40), "kind", "'kind' of .*type dict"),
+        (lambda frame: frame.assign(size=pd.Timedelta(1)), "kind", "of type Timedelta"),
     ],
 )
 def test_what_does_not_fit_is_named(
     change: object, target: str, expected: str, tmp_path: Path
 ) -> None:
     assert callable(change)
-    change(table()).to_csv(tmp_path / "rows.csv", index=False)
+    change(table()).to_parquet(tmp_path / "rows.parquet")
     with pytest.raises(ValueError, match=expected):
-        load_data(tmp_path / "rows.csv", target)
+        load_data(tmp_path / "rows.parquet", target)
 
 
 def test_a_file_that_is_not_there_or_not_a_table(tmp_path: Path) -> None:
