@@ -45,8 +45,8 @@ rows, checkpoints = sys.argv[1], json.loads(sys.argv[2])
 data = load_data(Path(rows), "label")
 predicted = []
 for folder, config in checkpoints:
-    trainable = ExperimentTrainable.without_ray(config, data)
-    trainable.load_checkpoint(folder)
+    trainable = ExperimentTrainable.without_ray(config, data, Path(sys.argv[3]), {"cpu": 1})
+    trainable.restore_folder(Path(folder))
     probabilities = trainable.model.classifier.predict_proba(data.x_valid)
     predicted.append([trainable.model.evaluate(data), probabilities.tolist()])
 print("\\n" + json.dumps(predicted))
@@ -134,7 +134,7 @@ def refusal(ended: tuple[int, str]) -> str:
     return line
 
 
-def test_the_best_model_predicts_the_same_without_ray(sweep: Sweep) -> None:
+def test_the_best_model_predicts_the_same_without_ray(sweep: Sweep, tmp_path: Path) -> None:
     """That of `export`, and those that EXPORT_FORMATS let every trial leave."""
     experiment = sweep.experiment
     said = sweep.project.run("export", "x")
@@ -163,7 +163,7 @@ def test_the_best_model_predicts_the_same_without_ray(sweep: Sweep) -> None:
         (str(max(experiment.checkpoints(trial.index).items())[1]), trial.result["config"])
         for trial in [best, *ended]
     ]
-    expected = sweep.python(TRAINABLE, sweep.rows, json.dumps(checkpoints))
+    expected = sweep.python(TRAINABLE, sweep.rows, json.dumps(checkpoints), tmp_path)
     models = [str(model), *(str(folder / "model.skops") for folder in folders)]
     predicted = sweep.python(CLEAN, sweep.rows, json.dumps(models))
     for exported, (_, trained) in zip(predicted, expected, strict=True):

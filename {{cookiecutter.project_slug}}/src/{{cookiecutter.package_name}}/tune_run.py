@@ -70,7 +70,7 @@ def tune_run(
         storage_filesystem=storage.filesystem,  # every file in it is whole
         resume_config=resume_config,
         # What is searched, and for what.
-        config={**search_space(), "seed": settings.seed},
+        config={"seed": settings.seed, **search_space()},
         metric=settings.metric,
         mode=settings.mode,
         num_samples=settings.num_samples,

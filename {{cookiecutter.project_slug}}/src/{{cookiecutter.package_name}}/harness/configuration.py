@@ -103,9 +103,9 @@ def program(*words: str) -> str:
     return shlex.join([*started, *words])
 
 
-def tracker() -> Any:
-    """The project's tracker.py; None where it has none."""
-    name = f"{PACKAGE}.tracker"
+def part(module: str) -> Any:
+    """A module of the project, as tracker.py; None where it has none."""
+    name = f"{PACKAGE}.{module}"
     return importlib.import_module(name) if importlib.util.find_spec(name) else None
 
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from ..settings import PREFIX, Settings
-from .configuration import default, names, tracker, variable
+from .configuration import default, names, part, variable
 
 START, END = "<!-- settings -->", "<!-- /settings -->"
 
@@ -14,7 +14,7 @@ def env_example() -> str:
     lines = ["# Copy to .env and set what differs. Flags and the environment win over .env."]
     for field, info in Settings.model_fields.items():
         lines += ["", f"# {info.description}", f"#{variable(field)}={default(info)}"]
-    for name, meaning in getattr(tracker(), "VARIABLES", {}).items():
+    for name, meaning in getattr(part("tracker"), "VARIABLES", {}).items():
         lines += ["", f"# {meaning}", f"#{name}="]
     return "\n".join(lines) + "\n"
 

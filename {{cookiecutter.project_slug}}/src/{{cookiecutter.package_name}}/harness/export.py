@@ -101,7 +101,7 @@ def _exported(
     by = ranking(configuration, record)
     formats = setting(configuration, record, "export_formats") or _default("export_formats")
     data = _data(configuration, record)
-    chosen, trainable = _restored(record, best, by, data, scratch)
+    chosen, trainable = _restored(configuration, record, best, by, data, scratch)
     folder = scratch / "export"
     folder.mkdir()
     files = _files(trainable, formats, folder)
@@ -207,6 +207,7 @@ def _candidates(
 
 
 def _restored(
+    configuration: Configuration,
     record: Record,
     trials: list[SavedTrial],
     by: tuple[str, str, str],
@@ -225,8 +226,13 @@ def _restored(
                 source_filesystem=record.storage.filesystem,
                 destination_filesystem=fs.LocalFileSystem(),
             )
-            trainable = ExperimentTrainable.without_ray(_config(candidate.trial), data)
-            trainable.load_checkpoint(str(folder))
+            trainable = ExperimentTrainable.without_ray(
+                _config(candidate.trial),
+                data,
+                scratch,
+                setting(configuration, record, "resources_per_trial"),
+            )
+            trainable.restore_folder(folder)
         except (DamagedCheckpoint, FileNotFoundError) as error:  # or a run at work replaced it
             damaged = f"{candidate.trial.folder}/{candidate.folder}: {error}"
             print(damaged)

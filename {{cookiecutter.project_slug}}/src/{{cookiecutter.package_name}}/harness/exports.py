@@ -82,13 +82,15 @@ class TrialExports:
                 made.mkdir()
             source = self.storage.at(self.name, folder, self._last_checkpoint(folder))
             fs.copy_files(source, str(checkpoint), self.storage.filesystem, disk)
-            trainable = ExperimentTrainable.without_ray(dict(trial.config), self.data)
+            trainable = ExperimentTrainable.without_ray(
+                dict(trial.config), self.data, Path(scratch), self.settings.resources_per_trial
+            )
             try:
                 trainable.restore_folder(checkpoint)
                 formats: list[str] = [*self.settings.export_formats]
                 exported: dict[str, Any] = trainable.export_model(formats, str(export))
             finally:
-                trainable.cleanup()
+                trainable.stop()  # type: ignore[no-untyped-call]
             iteration = int((trial.last_result or {})["training_iteration"])
             (export / EXPORTED).write_text(exported_note(exported or {}, export, iteration))
             target = self.storage.at(self.name, folder)

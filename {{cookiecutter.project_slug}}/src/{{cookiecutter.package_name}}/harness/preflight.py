@@ -4,10 +4,8 @@ import importlib.util
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,13 +14,14 @@ from ray.tune.search.sample import Categorical, Domain, Float, Integer
 
 from ..data import Data, load_data
 from ..search_space import search_space
-from ..settings import PREFIX, Settings
+from ..settings import METRICS, PREFIX, Settings
 from ..trainable import ExperimentTrainable
 from ..tune_run import make_search
-from .configuration import Configuration, Refusal, nearest, tracker, without_password
+from .configuration import Configuration, Refusal, nearest, part, without_password
 from .points import load_points
 from .provenance import HALF, Record, experiments
-from .search import MUTABLE, Point, mutations
+from .rehearsal import rehearse
+from .search import MUTABLE, Point, count_trials, mutations
 from .storage import Storage
 
 GIGABYTE = 1e9
@@ -40,6 +39,7 @@ class Preflight:
     record: Record | None = None
     data: Data | None = None
     points: list[Point] = field(default_factory=list)
+    trials: int = 0  # that a run has, from its beginning to its end
     findings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -64,15 +64,20 @@ def check_content(configuration: Configuration, result: Preflight) -> None:
     _check_search(settings, result)
     _check_scheduler(settings, result)
     _check_size(result)
-    if (its_tracker := tracker()) is not None:
+    if (its_tracker := part("tracker")) is not None:
         result.findings += its_tracker.check(settings)
     try:
         result.data = load_data(settings.data_path, settings.target)
     except (OSError, ValueError) as error:
-        result.findings.append(f"{PREFIX}DATA_PATH={str(settings.data_path)!r}: {error}")
+        given = f"{PREFIX}DATA_PATH={str(settings.data_path)!r}"
+        result.findings.append(f"{given}: {_first_line(error)}")
         return
     if settings.check_search_space:
-        _check_corners(configuration, result, result.data.sample())
+        _check_trainable(settings, result, result.data)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _storage_finding(settings: Settings, reason: str) -> str:
@@ -125,6 +130,7 @@ def _check_search(settings: Settings, result: Preflight) -> None:
     except (OSError, ValueError) as error:
         points = f"{PREFIX}POINTS_TO_EVALUATE={settings.points_to_evaluate!r}"
         result.findings.append(f"{points}: {error}")
+    result.trials = count_trials(settings, space, result.points)
     if algorithm == "random":
         return
     if grids := _named(space, _is_grid):
@@ -182,7 +188,7 @@ def _check_scheduler(settings: Settings, result: Preflight) -> None:
             found.append(f"it changes what MUTABLE in search_space.py names: {which}")
         if settings.max_concurrent_trials == 1:
             found.append(f"it compares trials side by side; {concurrent} should be 0 or 2, 3 …")
-        if settings.num_samples == 1 and not _named(space, _is_grid):
+        if result.trials == 1:
             found.append(f"it compares trials; {PREFIX}NUM_SAMPLES=1 is one alone")
     result.findings += [f"{PREFIX}SCHEDULER={name!r}: {reason}" for reason in found]
 
@@ -215,30 +221,28 @@ def _check_name(configuration: Configuration, result: Preflight, *, must_exist: 
         )
 
 
-def _check_corners(configuration: Configuration, result: Preflight, sample: Data) -> None:
-    """Let the trial's own methods take a step at each corner, and measure a checkpoint."""
-    settings, largest = configuration.settings, 0
-    for config in corners({**search_space(), "seed": settings.seed}):
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                trainable = ExperimentTrainable.without_ray(config, sample)
-                trainable.step()
-                trainable.save_checkpoint(folder)
-                trainable.cleanup()
-            except Exception as error:  # whatever a model raises is the finding
-                reason = f"{type(error).__name__}: {error}".splitlines()[0]
-                result.findings.append(f"search space: {_brief(config)} fails with {reason}")
-                continue
-            largest = max(largest, sum(f.stat().st_size for f in Path(folder).rglob("*")))
+def _check_trainable(settings: Settings, result: Preflight, data: Data) -> None:
+    """Rehearse the trial's methods at the corners of the search space; measure a checkpoint."""
+    try:
+        sample = data.sample()
+    except Exception as error:  # whatever a team's data raises
+        reason = f"{type(error).__name__}: {_first_line(error)}"
+        result.findings.append(f"data.py: {type(data).__name__}.sample fails with {reason}")
+        return
+    configs = corners({"seed": settings.seed, **search_space()})
+    load_export = getattr(part("model"), "load_export", None)
+    found = rehearse(ExperimentTrainable, configs, sample, settings, METRICS, load_export)
+    result.findings += found.findings
+    result.notes += found.notes
     each = settings.num_to_keep + 1 + bool(settings.export_formats)
-    needed, storage = largest * each * settings.num_samples, result.storage
+    needed, storage = found.checkpoint_size * each * result.trials, result.storage
     free = storage.free_bytes() if storage else None
     result.notes.append(f"up to {needed / 1e6:,.1f} MB of checkpoints and exports")
     if free is not None and needed > free:
         result.findings.append(
             _storage_finding(
                 settings,
-                f"{needed / GIGABYTE:.1f} GB needed for {settings.num_samples} trials,"
+                f"{needed / GIGABYTE:.1f} GB needed for {result.trials} trials,"
                 f" {free / GIGABYTE:.1f} GB free; lower {PREFIX}NUM_TO_KEEP or the trials",
             )
         )
@@ -257,10 +261,6 @@ def _check_size(result: Preflight) -> None:
                 f"{name}: {size / 1e6:.0f} MB would go to the workers with each trial, at most"
                 f" {most / 1e6:.0f}; hand large objects over as tune_run.py does the data"
             )
-
-
-def _brief(config: dict[str, Any]) -> str:
-    return " ".join(f"{key}={value!s:.40}" for key, value in config.items() if key != "seed")
 
 
 def corners(space: dict[str, Any]) -> list[dict[str, Any]]:

@@ -42,7 +42,7 @@ class ProgressLines(ProgressReporter):
         self._start = time.monotonic()
         self._pace = Pace(int(min(settings.max_iterations,
                                   settings.stop.get("training_iteration", math.inf))))  # fmt: skip
-        self._total = settings.num_samples
+        self._total = 0  # Ray counts them
         self._ended: set[str] = set()
         self._running = self._failed = 0
         self._best: float | None = None  # of the trials that have ended
@@ -94,7 +94,7 @@ class ProgressLines(ProgressReporter):
         mode: str | None = None,
         **_: Any,
     ) -> None:
-        self._total, self._asked = total_samples or self._total, True
+        self._total, self._asked = total_samples or 0, True
 
     def should_report(self, trials: list[Trial], done: bool = False) -> bool:
         return done or time.monotonic() >= self._next_look

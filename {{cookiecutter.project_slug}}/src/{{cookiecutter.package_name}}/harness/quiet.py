@@ -45,6 +45,8 @@ def quiet_ray(verbose: int, local_storage: bool = True) -> None:
     for name, value in calm.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray.tune.tune").addFilter(_said_by_us)
+    if verbose < 3:  # before Ray starts, it does not heed its own level
+        logging.getLogger("ray.tune.trainable.trainable").setLevel("WARNING")
     # Trials that had not begun when a run was interrupted.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel("ERROR")
     # A trial that `extend` takes further had ended before, for Optuna; it keeps what it had then.

@@ -33,6 +33,7 @@ from ray.tune.search import (
     SearchGenerator,
 )
 from ray.tune.search.sample import Categorical, Float, Integer, Quantized
+from ray.tune.search.variant_generator import _count_variants
 
 from .. import search_space as spaces
 from ..settings import Settings
@@ -67,10 +68,19 @@ class RandomSearch(BasicVariantGenerator):
             _move(iterator.unresolved_spec["storage"], settings)
             more = settings.num_samples - iterator.num_samples
             if more > 0:
-                self._total_samples += more * (self._total_samples // iterator.num_samples)
+                space = iterator.unresolved_spec["config"]
+                self._total_samples = count_trials(settings, space, self._points_to_evaluate)
                 iterator.num_samples_left += more
                 iterator.num_samples = settings.num_samples
                 self._finished = False
+
+
+def count_trials(settings: Settings, space: dict[str, Any], points: Sequence[Point]) -> int:
+    """The trials of a whole run: each sample is tried with each combination of the grids."""
+    if settings.search_alg != "random":
+        return settings.num_samples
+    spec = {"config": space, "num_samples": settings.num_samples}
+    return int(_count_variants(spec, list(points)))
 
 
 class ModelSearch(SearchGenerator):

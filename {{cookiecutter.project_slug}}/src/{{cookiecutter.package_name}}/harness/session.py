@@ -211,7 +211,8 @@ def _settle(storage: Storage, record: Record, configuration: Configuration) -> s
     retry = ""
     if failed:
         retry = f"\nFailed trials again: {again('run', configuration, '--resume', 'errored')}"
-    more = again("extend", configuration, "--num-samples", str(2 * len(trials)))
+    more_samples = str(2 * configuration.settings.num_samples)
+    more = again("extend", configuration, "--num-samples", more_samples)
     return (
         f"{record.name} is finished: {len(trials)} trials, {len(failed)} failed.{retry}\n"
         f"More trials, or longer ones: {more}"
@@ -223,7 +224,7 @@ def _print_start(settings: Settings, ready: Preflight) -> None:
         return
     notes = "".join(f", {note}" for note in ready.notes)
     print(
-        f"{settings.name}: {settings.num_samples} trials of at most {settings.max_iterations}"
+        f"{settings.name}: {ready.trials} trials of at most {settings.max_iterations}"
         f" iterations{notes}.\nCtrl-C saves and ends.",
         flush=True,
     )

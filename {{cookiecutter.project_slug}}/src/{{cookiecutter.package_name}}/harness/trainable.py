@@ -4,16 +4,19 @@ import functools
 import hashlib
 import json
 import os
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from types import SimpleNamespace
+from typing import Any, Self, cast
 
 from pyarrow import fs
 from ray import cloudpickle, tune
 from ray.train._internal.session import _TrainingResult
-from ray.tune.result import RESULT_DUPLICATE
+from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
+from ray.tune.result import RESULT_DUPLICATE, TRIAL_INFO
 
 SEAL = "seal.json"
 EXPORTED = "exported.json"  # in a trial's folder, once its model is exported
@@ -42,12 +45,29 @@ class StoredTrainable(tune.Trainable):
     _is_done = False
 
     @classmethod
-    def without_ray(cls, config: dict[str, Any], data: Any) -> Self:
-        """Make one by `setup` alone: Ray's constructor makes a folder in the home directory."""
-        trainable = object.__new__(cls)
-        trainable.config, trainable._last_result, trainable._storage = config, None, None
-        trainable.setup(config, data=data)  # type: ignore[call-arg]  # each subclass takes it
-        return trainable
+    def without_ray(
+        cls, config: dict[str, Any], data: Any, folder: Path, resources: dict[str, float]
+    ) -> Self:
+        """Make one as a worker does, by Ray's constructor, with its working folder in `folder`.
+
+        resources: RESOURCES_PER_TRIAL, which `self.trial_resources` has
+        """
+
+        class WithData(cls):  # type: ignore[valid-type,misc]  # as tune.with_parameters does
+            def setup(self, config: dict[str, Any]) -> None:
+                super().setup(config, data=data)
+
+            def _setup_logdir(self) -> None:  # Ray's makes a folder in the home directory
+                self._logdir = tempfile.mkdtemp(prefix="trial_", dir=folder)
+
+        WithData.__name__ = cls.__name__
+        trial = SimpleNamespace(
+            trial_name=f"{cls.__name__}_default",
+            trial_id="default",  # as Ray calls it without a trial
+            experiment_name="default",
+            trial_resources=resource_dict_to_pg_factory(resources),
+        )
+        return cast(Self, WithData(config={**config, TRIAL_INFO: trial}, storage=None))
 
     def save(self, checkpoint_dir: str | None = None) -> Any:
         """Save and seal a checkpoint. Same argument and result as Ray's."""

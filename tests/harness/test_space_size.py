@@ -1,0 +1,49 @@
+"""How many trials a run has: samples, times what the grids make of each."""
+
+import pytest
+from ray import tune
+from ray_tune_experiment.harness.configuration import load
+from ray_tune_experiment.harness.preflight import Preflight, check_content
+from ray_tune_experiment.harness.search import RandomSearch, count_trials
+from ray_tune_experiment.settings import Settings
+
+SPACE = {
+    "seed": tune.grid_search([1, 2, 3]),
+    "rate": tune.uniform(0, 1),
+    "inner": {"size": tune.grid_search([16, 32])},
+}
+
+
+@pytest.mark.parametrize(
+    ("settings", "points", "expected"),
+    [
+        ({"num_samples": 2}, [], 12),
+        ({"num_samples": 2}, [{"rate": 0.5}], 12),
+        ({"num_samples": 2}, [{"seed": 1}], 2 + 6),
+        ({"num_samples": 2}, [{"seed": 1, "inner": {"size": 16}}], 1 + 6),
+        ({"num_samples": 2, "search_alg": "optuna"}, [], 2),
+    ],
+)
+def test_grids_times_samples(settings: dict, points: list, expected: int) -> None:
+    assert count_trials(Settings(**settings), SPACE, points) == expected
+
+
+@pytest.mark.parametrize("points", [[], [{"seed": 1}]])
+def test_more_samples_after_a_resume(points: list) -> None:
+    def search(samples: int) -> RandomSearch:
+        made = RandomSearch(Settings(num_samples=samples), points)
+        run = tune.Experiment("x", tune.Trainable, config=SPACE, num_samples=samples)
+        made.add_configurations([run])
+        return made
+
+    resumed = search(5)
+    resumed.set_state(search(2).get_state())
+    assert resumed.total_samples == search(5).total_samples
+    assert resumed.total_samples == count_trials(Settings(num_samples=5), SPACE, points)
+
+
+def test_the_preflight_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray_tune_experiment.harness.preflight.search_space", lambda: SPACE)
+    found = Preflight()
+    check_content(load(["--num-samples", "2", "--no-check-search-space"]), found)
+    assert found.trials == 12
