@@ -1,11 +1,14 @@
 """How many trials a run has: samples, times what the grids make of each."""
 
+from typing import Any
+
 import pytest
 from ray import tune
 from ray_tune_experiment.harness.configuration import load
 from ray_tune_experiment.harness.preflight import Preflight, check_content
 from ray_tune_experiment.harness.search import RandomSearch, count_trials
 from ray_tune_experiment.settings import Settings
+from ray_tune_experiment.tune_run import tune_run
 
 SPACE = {
     "seed": tune.grid_search([1, 2, 3]),
@@ -40,6 +43,17 @@ def test_more_samples_after_a_resume(points: list) -> None:
     resumed.set_state(search(2).get_state())
     assert resumed.total_samples == search(5).total_samples
     assert resumed.total_samples == count_trials(Settings(num_samples=5), SPACE, points)
+
+
+def test_a_seed_in_the_search_space_is_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("ray_tune_experiment.tune_run.search_space", lambda: SPACE)
+    monkeypatch.setattr(tune, "run", lambda _, **arguments: asked.update(arguments))
+    tune_run(Settings(name="x", seed=7))
+    assert asked["config"] == SPACE
+    monkeypatch.setattr("ray_tune_experiment.tune_run.search_space", lambda: {"rate": 1.0})
+    tune_run(Settings(name="x", seed=7))
+    assert asked["config"] == {"rate": 1.0, "seed": 7}
 
 
 def test_the_preflight_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,7 +134,9 @@ class Settings(BaseSettings):
     scope: Literal["all", "last", "avg", "last-5-avg", "last-10-avg"] = Field(
         default="all", description="which results of a trial count when the best one is chosen"
     )
-    num_samples: int = Field(default=8, ge=1, description="trials to sample from the search space")
+    num_samples: int = Field(
+        default=8, ge=1, description="samples of the search space; a grid multiplies them"
+    )
     search_alg: Literal["random", "optuna", "hyperopt", "nevergrad"] = Field(
         default="random", description="random (grids too); the others learn from results"
     )

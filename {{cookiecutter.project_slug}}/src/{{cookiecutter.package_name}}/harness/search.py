@@ -76,7 +76,7 @@ class RandomSearch(BasicVariantGenerator):
 
 
 def count_trials(settings: Settings, space: dict[str, Any], points: Sequence[Point]) -> int:
-    """The trials of a whole run: each sample is tried with each combination of the grids."""
+    """The trials of a whole run: each combination of the grids is sampled NUM_SAMPLES times."""
     if settings.search_alg != "random":
         return settings.num_samples
     spec = {"config": space, "num_samples": settings.num_samples}
