@@ -40,10 +40,10 @@ COMMON = set(
     src/PACKAGE/model.py src/PACKAGE/py.typed src/PACKAGE/search_space.py
     src/PACKAGE/settings.py src/PACKAGE/stopper.py src/PACKAGE/trainable.py
     src/PACKAGE/tune_run.py
-    src/PACKAGE/harness/__init__.py src/PACKAGE/harness/analysis.py src/PACKAGE/harness/claim.py
+    src/PACKAGE/harness/__init__.py src/PACKAGE/harness/analysis.py
     src/PACKAGE/harness/cli.py src/PACKAGE/harness/configuration.py
     src/PACKAGE/harness/documents.py src/PACKAGE/harness/export.py
-    src/PACKAGE/harness/journal.py src/PACKAGE/harness/memory.py
+    src/PACKAGE/harness/journal.py src/PACKAGE/harness/lock.py src/PACKAGE/harness/memory.py
     src/PACKAGE/harness/overview.py src/PACKAGE/harness/output.py
     src/PACKAGE/harness/page.py
     src/PACKAGE/harness/pages/compare.html src/PACKAGE/harness/pages/layout.html

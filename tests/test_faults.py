@@ -492,12 +492,12 @@ def test_a_signal_that_was_lost_while_ray_started(project: Project) -> None:  # 
 
 
 def test_a_run_that_slept_while_another_took_its_experiment(project: Project) -> None:  # noqa: F811
-    claim = project.copy_source() / "harness/claim.py"
-    text = claim.read_text()
+    lock = project.copy_source() / "harness/lock.py"
+    text = lock.read_text()
     for seconds in ("SECONDS_BETWEEN_BEATS = 20.0", "SECONDS_UNTIL_DEAD = 120.0"):
         assert seconds in text
         text = text.replace(seconds, f"{seconds.split()[0]} = 1.5")
-    claim.write_text(text)
+    lock.write_text(text)
     small = ("--num-samples", 2, "--max-iterations", 3)
     run = project.start("run", "--name", "x", *small, FAULT_SLEEP="1")
     folder = project.experiment("x").folder

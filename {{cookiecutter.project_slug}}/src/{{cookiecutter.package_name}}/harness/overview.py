@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..settings import PREFIX, Settings
-from .claim import running
+from .lock import running
 from .configuration import Refusal, nearest, program, without_password
 from .provenance import Record, experiments
 from .storage import Storage

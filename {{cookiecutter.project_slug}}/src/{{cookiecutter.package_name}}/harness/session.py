@@ -1,4 +1,4 @@
-"""One run from beginning to end: check, claim, tune, write down how it ended, say it."""
+"""One run from beginning to end: check, lock, tune, write down how it ended, say it."""
 
 import contextlib
 import signal
@@ -12,7 +12,7 @@ from ray.tune.tune_config import ResumeConfig
 from ..search_space import search_space
 from ..settings import Settings
 from ..tune_run import tune_run
-from . import claim, journal, saved, state
+from . import journal, lock, saved, state
 from .configuration import Configuration, Refusal, without_password
 from .exports import NoCheckpoint, TrialExports
 from .preflight import Preflight, ResourceCallback, check, check_content
@@ -87,7 +87,7 @@ def _resume_config(settings: Settings, record: Record) -> ResumeConfig | None:
 
 def _may_copy(storage: Storage, into: str) -> bool:
     """Whether there is nothing yet, or only a copy that was cut off."""
-    there = set(storage.files(into)) - {claim.FILE}
+    there = set(storage.files(into)) - {lock.FILE}
     return not there or (HALF in there and FILE not in there)
 
 
@@ -99,11 +99,11 @@ def _copied(settings: Settings, record: Record) -> Record:
     storage, into = record.storage, str(settings.into)
     try:
         for entry, info in storage.files(into).items():  # of a copy that was cut off
-            if entry not in {claim.FILE, HALF}:
+            if entry not in {lock.FILE, HALF}:
                 (storage.delete if info.is_file else storage.delete_folder)(into, entry)
         storage.write(record.name.encode(), into, HALF)
         for entry in storage.files(record.name):
-            if entry not in {claim.FILE, FILE}:
+            if entry not in {lock.FILE, FILE}:
                 storage.copy(record.name, entry, into=into)
         copied = Record(storage, into, {**record.content, "name": into, "parent": record.name})
         copied.save()
@@ -133,7 +133,7 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
     assert storage is not None
     assert data is not None
     with contextlib.ExitStack() as stack:
-        held = stack.enter_context(claim.claimed(storage, str(settings.name)))
+        held = stack.enter_context(lock.locked(storage, str(settings.name)))
         record, resume_config = ready.record, None
         if record is None:
             record = Record.new(storage, configuration, search_space(), ready.points)
@@ -141,7 +141,7 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
             print(f"Nothing had been saved of {record.name}: it starts from the beginning.")
         else:
             if settings.into is not None:
-                held = stack.enter_context(claim.claimed(storage, settings.into))
+                held = stack.enter_context(lock.locked(storage, settings.into))
                 record = _copied(settings, record)
             try:
                 finished = _settle(storage, record, configuration)
@@ -171,7 +171,7 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
                 )
             held.keep()
             state.complete(storage, record.name, analysis.trials)
-        except claim.Lost as lost:  # the record is the other run's
+        except lock.LockLost as lost:  # the record is the other run's
             print(f"error: {lost}", file=sys.stderr)
             return TRIAL_FAILED
         except (Refusal, Interrupted, SystemExit):  # before the first trial

@@ -14,7 +14,7 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
 from . import journal, tables
-from .claim import Claim
+from .lock import ExperimentLock
 from .saved import EXPERIMENT, newest
 from .storage import Storage
 from .trainable import SEAL, has_all_files
@@ -55,21 +55,21 @@ def _save_beside(controller: Any) -> None:
 class HoldCallback(Callback):
     """Ends a run that no longer holds its experiment, before it saves anything."""
 
-    def __init__(self, claim: Claim) -> None:
-        self.claim = claim
+    def __init__(self, lock: ExperimentLock) -> None:
+        self.lock = lock
 
     def on_trial_result(self, *_: Any, **info: Any) -> None:
-        self.claim.renew()
+        self.lock.renew()
 
     def on_checkpoint(self, *_: Any, **info: Any) -> None:
-        self.claim.renew()
+        self.lock.renew()
 
     def get_state(self) -> None:
         """Called before anything is saved, and copied over what another run may have saved."""
-        self.claim.renew()
+        self.lock.renew()
 
     def on_step_end(self, *_: Any, **info: Any) -> None:
-        self.claim.renew()
+        self.lock.renew()
 
 
 def complete(storage: Storage, name: str, trials: list[Trial]) -> None:

@@ -20,14 +20,14 @@ SECONDS_UNTIL_DEAD = 120.0
 SECONDS_TO_LOOK_AGAIN = 1.0
 
 
-class Lost(BaseException):
+class LockLost(BaseException):
     """Another run has taken the experiment, while this one was asleep for too long.
 
     No Exception: Ray would take one that a callback raises for a fault of the trial.
     """
 
 
-class Claim:
+class ExperimentLock:
     """This run's hold on its experiment, renewed while trials run."""
 
     def __init__(self, storage: Storage, name: str) -> None:
@@ -46,7 +46,7 @@ class Claim:
     def renew(self) -> None:
         """Tell the others that this run is alive, unless it has just been told.
 
-        Raises Lost when this run was taken for dead, and another holds the experiment.
+        Raises LockLost when this run was taken for dead, and another holds the experiment.
         """
         if time.time() - self.facts["beat"] > SECONDS_BETWEEN_BEATS:
             with contextlib.suppress(OSError):  # a storage that fails is told of at the end
@@ -54,9 +54,9 @@ class Claim:
                 self.storage.write(self.content(), self.name, FILE)
 
     def keep(self) -> None:
-        """Raise Lost when the experiment is no longer this run's."""
+        """Raise LockLost when the experiment is no longer this run's."""
         if not self.holds():
-            raise Lost(
+            raise LockLost(
                 f"{self.name!r} was taken by another run while this one was suspended: this one"
                 " ends, and leaves it as it is; `list` shows how it goes on"
             )
@@ -106,11 +106,11 @@ def running(storage: Storage, name: str) -> bool:
 
 
 @contextlib.contextmanager
-def claimed(storage: Storage, name: str) -> Iterator[Claim]:
+def locked(storage: Storage, name: str) -> Iterator[ExperimentLock]:
     """Hold the experiment for this run. Raises Refusal when another run does."""
-    claim = Claim(storage, name)
+    lock = ExperimentLock(storage, name)
     for _ in range(2):
-        if storage.create(claim.content(), name, FILE):
+        if storage.create(lock.content(), name, FILE):
             break
         holder = _holder(storage, name)
         if holder is not None:
@@ -122,10 +122,10 @@ def claimed(storage: Storage, name: str) -> Iterator[Claim]:
     if not storage.local:  # a bucket creates twice: of two at once, the last to write holds it
         time.sleep(SECONDS_TO_LOOK_AGAIN)
     written = json.loads(storage.read(name, FILE) or b"{}")
-    if written.get("id") != claim.facts["id"]:
+    if written.get("id") != lock.facts["id"]:
         raise Refusal(f"{name!r} is being run now, by a process that started at the same moment")
     try:
-        yield claim
+        yield lock
     finally:
         with contextlib.suppress(OSError):
-            claim.release()
+            lock.release()
