@@ -494,16 +494,19 @@ def test_a_signal_that_was_lost_while_ray_started(project: Project) -> None:  # 
 def test_a_run_that_slept_while_another_took_its_experiment(project: Project) -> None:  # noqa: F811
     lock = project.copy_source() / "harness/lock.py"
     text = lock.read_text()
-    for seconds in ("SECONDS_BETWEEN_BEATS = 20.0", "SECONDS_UNTIL_DEAD = 120.0"):
-        assert seconds in text
-        text = text.replace(seconds, f"{seconds.split()[0]} = 1.5")
+    for old, new in (
+        ("SECONDS_BETWEEN_BEATS = 10.0", "SECONDS_BETWEEN_BEATS = 1.5"),
+        ("SECONDS_UNTIL_DEAD = 60.0", "SECONDS_UNTIL_DEAD = 1.5"),
+        ("holder.kernel == _kernel()", "False"),  # as if each run were on a machine of its own
+    ):
+        assert old in text
+        text = text.replace(old, new)
     lock.write_text(text)
     small = ("--num-samples", 2, "--max-iterations", 3)
     run = project.start("run", "--name", "x", *small, FAULT_SLEEP="1")
     folder = project.experiment("x").folder
     run.until(lambda: list(folder.glob("trial_*/checkpoint_*")))
     run.kill(signal.SIGSTOP)
-    time.sleep(2)
     assert "Best of 2 trials" in project.run("run", "--name", "x", "--resume", FAULT_SLEEP="0")
     ended = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     run.kill(signal.SIGCONT)

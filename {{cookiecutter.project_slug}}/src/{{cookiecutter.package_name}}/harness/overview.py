@@ -4,8 +4,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..settings import PREFIX, Settings
-from .lock import running
 from .configuration import Refusal, nearest, program, without_password
+from .lock import running
 from .provenance import Record, experiments
 from .storage import Storage
 

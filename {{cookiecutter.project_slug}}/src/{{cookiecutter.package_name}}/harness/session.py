@@ -87,7 +87,7 @@ def _resume_config(settings: Settings, record: Record) -> ResumeConfig | None:
 
 def _may_copy(storage: Storage, into: str) -> bool:
     """Whether there is nothing yet, or only a copy that was cut off."""
-    there = set(storage.files(into)) - {lock.FILE}
+    there = {entry for entry in storage.files(into) if not lock.is_lock(entry)}
     return not there or (HALF in there and FILE not in there)
 
 
@@ -99,11 +99,11 @@ def _copied(settings: Settings, record: Record) -> Record:
     storage, into = record.storage, str(settings.into)
     try:
         for entry, info in storage.files(into).items():  # of a copy that was cut off
-            if entry not in {lock.FILE, HALF}:
+            if not lock.is_lock(entry) and entry != HALF:
                 (storage.delete if info.is_file else storage.delete_folder)(into, entry)
         storage.write(record.name.encode(), into, HALF)
         for entry in storage.files(record.name):
-            if entry not in {lock.FILE, FILE}:
+            if not lock.is_lock(entry) and entry != FILE:
                 storage.copy(record.name, entry, into=into)
         copied = Record(storage, into, {**record.content, "name": into, "parent": record.name})
         copied.save()
@@ -135,6 +135,9 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
     with contextlib.ExitStack() as stack:
         held = stack.enter_context(lock.locked(storage, str(settings.name)))
         record, resume_config = ready.record, None
+        now = Record.load(storage, str(settings.name))
+        if (now and now.content) != (record and record.content):
+            raise Refusal(f"{settings.name!r} was run by another process meanwhile; start again")
         if record is None:
             record = Record.new(storage, configuration, search_space(), ready.points)
         elif not state.exists(storage, record.name):

@@ -157,8 +157,11 @@ class Storage:
         where = self.at(*parts)
         if self.filesystem.get_file_info(where).type != fs.FileType.File:
             return None
-        with self.filesystem.open_input_stream(where) as stream:
-            return bytes(stream.read())
+        try:
+            with self.filesystem.open_input_stream(where) as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:  # deleted meanwhile
+            return None
 
     def write(self, content: bytes, *parts: str) -> None:
         """Write a file so that a reader sees the old or the new one, also after a kill."""
@@ -169,15 +172,28 @@ class Storage:
             stream.write(content)
 
     def create(self, content: bytes, *parts: str) -> bool:
-        """Write a file unless it is there. Returns whether it was written."""
+        """Write a file unless it is there. Returns whether it was written.
+
+        In a bucket two who do so at the same moment both write it, and the last one stays.
+        """
         where = self.at(*parts)
         if self.local:
-            Path(where).parent.mkdir(parents=True, exist_ok=True)
+            folder, name = Path(where).parent, Path(where).name
+            folder.mkdir(parents=True, exist_ok=True)
+            partial = folder / f".{name}.{uuid.uuid4().hex}.part"
             try:
-                with Path(where).open("xb") as file:
-                    file.write(content)
+                partial.write_bytes(content)
+                try:
+                    Path(where).hardlink_to(partial)  # whole at once
+                except FileExistsError:
+                    raise
+                except OSError:  # a file system without links
+                    with Path(where).open("xb") as file:
+                        file.write(content)
             except FileExistsError:
                 return False
+            finally:
+                partial.unlink(missing_ok=True)
             return True
         if self.read(*parts) is not None:
             return False
@@ -187,7 +203,8 @@ class Storage:
     def delete(self, *parts: str) -> None:
         where = self.at(*parts)
         if self.filesystem.get_file_info(where).type == fs.FileType.File:
-            self.filesystem.delete_file(where)
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                self.filesystem.delete_file(where)
 
     def delete_folder(self, *parts: str) -> None:
         where = self.at(*parts)
