@@ -71,7 +71,7 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool | dict):
         return json.dumps(value)
     if isinstance(value, list | tuple):
-        return ",".join(value) or "none"
+        return ",".join(map(str, value)) or "none"
     return str(value)
 
 

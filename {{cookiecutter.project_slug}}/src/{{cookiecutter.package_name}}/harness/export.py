@@ -45,6 +45,8 @@ class Candidate:
 def export(configuration: Configuration) -> None:
     """Export the best checkpoint of the experiment NAME. Raises Refusal for what stands against."""
     record = find(configuration.settings)
+    if foreign := record.foreign():
+        raise Refusal(f"{PREFIX}NAME={record.name!r}: {foreign}")
     try:
         _export(configuration, record)
     except OSError as error:

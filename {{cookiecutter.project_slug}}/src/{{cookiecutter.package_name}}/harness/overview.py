@@ -14,8 +14,12 @@ def _open(settings: Settings) -> Storage:
     try:
         return Storage(settings.storage_path)
     except OSError as error:
-        path = without_password(settings.storage_path)
-        raise Refusal(f"{PREFIX}STORAGE_PATH={path!r}: {error}") from None
+        raise Refusal(_unreadable(settings, error)) from None
+
+
+def _unreadable(settings: Settings, error: OSError) -> str:
+    path = without_password(settings.storage_path)
+    return f"{PREFIX}STORAGE_PATH={path!r}: {without_password(str(error))}"
 
 
 def find(settings: Settings) -> Record:
@@ -23,8 +27,8 @@ def find(settings: Settings) -> Record:
     storage = _open(settings)
     try:
         record = Record.load(storage, str(settings.name))
-    except (OSError, ValueError) as error:
-        raise Refusal(str(error)) from None
+    except OSError as error:
+        raise Refusal(_unreadable(settings, error)) from None
     if record is None:
         near = nearest(str(settings.name), experiments(storage), "`list` shows all")
         raise Refusal(f"{PREFIX}NAME={settings.name!r}: no such experiment; {near}")
@@ -33,17 +37,18 @@ def find(settings: Settings) -> Record:
 
 def outcome(record: Record) -> str:
     """How the last run ended: "done", "trials failed", "interrupted by …", "killed", "running"."""
-    run = record.content["runs"][-1] if record.content["runs"] else {"outcome": "not started"}
+    run = record.content["runs"][-1]
     if run["outcome"] == "running" and not running(record.storage, record.name):
         return "killed"
     return str(run["outcome"])
 
 
 def _best(record: Record) -> str:
+    metric = record.content["settings"]["metric"]["value"]
     for run in reversed(record.content["runs"]):
-        if run.get("best"):
-            metric = record.content["settings"]["metric"]["value"]
-            return f"{metric} {run['best'][metric]:.4f}"
+        best = (run.get("best") or {}).get(metric)
+        if isinstance(best, int | float):
+            return f"{metric} {best:.4f}"
     return ""
 
 
@@ -57,7 +62,7 @@ def print_list(settings: Settings) -> None:
     for name in experiments(storage):
         try:
             record = Record.load(storage, name)
-        except ValueError as error:
+        except (Refusal, OSError) as error:
             print(error)
             continue
         if record is not None:
@@ -80,11 +85,12 @@ def print_experiment(settings: Settings) -> None:
     print(f"data  {content['data']['source']} {content['data'].get('sha256', '')[:12]}")
     for name, domain in content["search_space"].items():
         print(f"tuned {name}: {domain}")
-    for number, run in enumerate(content["runs"], 1):
+    ends = [*(run["outcome"] for run in content["runs"][:-1]), outcome(record)]
+    for number, (run, end) in enumerate(zip(content["runs"], ends, strict=True), 1):
         git = run["git"]
         code = f"commit {git['commit'][:12]}" if git["commit"] else "no commit"
         changed = f", and {git.get('diff', 'new files')}" if git["dirty"] else ""
-        print(f"run {number} {run['start']} to {run['end'] or 'no end'}: {run['outcome']}")
+        print(f"run {number} {run['start']} to {run['end'] or 'no end'}: {end}")
         print(f"      {code}{changed}; Python {run['python']}, Ray {run['packages'].get('ray')}")
         print(f"      {program()} {run['command']}")
     print(f"Again, under another name: {program()} {record.command()} --name …")

@@ -100,7 +100,7 @@ def _about(experiment: Experiment) -> dict[str, Any]:
         "seconds": table["time_total_s"].sum(),
         "columns": [column.removeprefix(CONFIG) for column in table.columns],
         "rows": table.to_numpy(dtype=object).tolist(),
-        "last_run": runs[-1] if runs else {},
+        "last_run": runs[-1],
         "given": {
             variable(field): (as_text(entry["value"]), entry["origin"])
             for field, entry in record.content["settings"].items()
@@ -117,9 +117,9 @@ def _about(experiment: Experiment) -> dict[str, Any]:
 
 def _versions(experiment: Experiment) -> dict[str, str]:
     runs = experiment.record.content["runs"]
-    packages = runs[-1]["packages"] if runs else {}
+    packages = runs[-1]["packages"]
     known = {name: packages[name] for name in VERSIONS if name in packages}
-    return {"Python": runs[-1]["python"], **known} if runs else known
+    return {"Python": runs[-1]["python"], **known}
 
 
 def _differences(experiments: Sequence[Experiment]) -> Iterator[tuple[str, str, list[str]]]:
@@ -128,7 +128,7 @@ def _differences(experiments: Sequence[Experiment]) -> Iterator[tuple[str, str, 
     for experiment in experiments:
         content = experiment.record.content
         runs, data = content["runs"], content["data"]
-        git = runs[-1]["git"] if runs else {}
+        git = runs[-1]["git"]
         settings = {
             variable(field): as_text(entry["value"])
             for field, entry in content["settings"].items()

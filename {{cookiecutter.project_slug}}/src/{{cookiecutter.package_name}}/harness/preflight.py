@@ -18,8 +18,9 @@ from ..settings import METRICS, PREFIX, Settings
 from ..trainable import ExperimentTrainable
 from ..tune_run import make_search
 from .configuration import Configuration, Refusal, nearest, part, without_password
+from .lock import is_lock
 from .points import load_points
-from .provenance import HALF, Record, experiments
+from .provenance import DIFF, HALF, Record, experiments
 from .rehearsal import rehearse
 from .search import MUTABLE, Point, count_trials, mutations
 from .storage import Storage
@@ -201,23 +202,36 @@ def _check_name(configuration: Configuration, result: Preflight, *, must_exist: 
         return
     try:
         result.record = Record.load(storage, settings.name)
-    except (OSError, ValueError) as error:
+    except (OSError, Refusal) as error:
         result.findings.append(f"{given}: {error}")
         return
+    if must_exist and result.record is not None and (foreign := result.record.foreign()):
+        result.findings.append(f"{given}: {foreign}")
+        result.record = None  # no setting of it means anything here
+        return
     files = storage.files(settings.name)
+    begun = files and all(is_lock(file) or file.endswith((DIFF, ".part")) for file in files)
     if result.record is None and HALF in files:
         result.findings.append(
             f"{given}: a copy that was cut off; the same `extend … --into {settings.name}` makes it"
             " anew, or give another name"
+        )
+    elif must_exist and begun:
+        result.findings.append(
+            f"{given}: the first run was ended before it began; start it without --resume"
         )
     elif must_exist and result.record is None:
         result.findings.append(
             f"{given}: no such experiment in {without_password(storage.path)};"
             f" {nearest(settings.name, experiments(storage), '`list` shows all')}"
         )
-    elif not must_exist and files:
+    elif not must_exist and result.record is not None:
         result.findings.append(
             f"{given}: exists already; --resume goes on with it, another name starts anew"
+        )
+    elif not must_exist and files and not begun:
+        result.findings.append(
+            f"{given}: there is a folder of that name, which is no experiment; give another name"
         )
 
 

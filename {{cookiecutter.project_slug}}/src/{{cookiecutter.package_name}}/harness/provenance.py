@@ -12,8 +12,10 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from ..settings import PREFIX, Settings
-from .configuration import Configuration, as_flags, as_text, without_password
+from .configuration import PACKAGE, Configuration, Refusal, as_flags, as_text, without_password
 from .storage import Storage
 
 FILE = "experiment.json"
@@ -83,6 +85,62 @@ def packages() -> dict[str, str]:
     return dict(sorted((found.name, found.version) for found in distributions()))
 
 
+class _Part(BaseModel):
+    """A part of a record: what its readers rely on. Other versions may have written more."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class _Setting(_Part):
+    value: Any
+    origin: str
+
+
+class _Text(_Setting):
+    value: str
+
+
+class _Number(_Setting):
+    value: int
+
+
+class _Settings(_Part):
+    __pydantic_extra__: dict[str, _Setting]
+    metric: _Text
+    num_samples: _Number
+
+
+class _Code(_Part):
+    commit: str | None
+    dirty: bool | None
+
+
+class _Run(_Part):
+    start: str
+    end: str | None
+    outcome: str
+    command: str
+    git: _Code
+    python: str
+    packages: dict[str, str]
+    best: dict[str, Any] | None = None
+
+
+class _Data(_Part):
+    source: str
+
+
+class _Content(_Part):
+    package: str = PACKAGE
+    parent: str | None
+    created: str
+    search_space: dict[str, Any]
+    points: list[dict[str, Any]] = []
+    data: _Data
+    settings: _Settings
+    runs: list[_Run] = Field(min_length=1)
+
+
 def experiments(storage: Storage) -> list[str]:
     """The names of the experiments that a storage path holds."""
     folders = (name for name, info in storage.files().items() if not info.is_file)
@@ -97,14 +155,21 @@ class Record:
 
     @classmethod
     def load(cls, storage: Storage, name: str) -> "Record | None":
-        """The record of an experiment that exists. Raises ValueError when it can't be read."""
+        """The record of an experiment, None where there is none.
+
+        Raises Refusal when it is not what `save` writes, OSError when the storage fails.
+        """
         text = storage.read(name, FILE)
         if text is None:
             return None
         try:
-            return cls(storage, name, json.loads(text))
-        except ValueError:
-            raise ValueError(f"{name}/{FILE} is damaged: it is no JSON") from None
+            _Content.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            reason = f"{where}: {first['msg']}" if where else first["msg"]
+            raise Refusal(f"{name}/{FILE} is damaged: {reason}") from None
+        return cls(storage, name, json.loads(text))
 
     @classmethod
     def new(
@@ -120,6 +185,7 @@ class Record:
             str(settings.name),
             {
                 "name": settings.name,
+                "package": PACKAGE,
                 "parent": None,
                 "created": now(),
                 "search_space": describe_space(space),
@@ -128,6 +194,13 @@ class Record:
                 "runs": [],
             },
         )
+
+    def foreign(self) -> str | None:
+        """Why this package can't go on with the experiment: Ray's state names its modules."""
+        package = self.content.get("package", PACKAGE)
+        if package == PACKAGE:
+            return None
+        return f"is an experiment of the package {package}, and this one is {PACKAGE}"
 
     def save(self) -> None:
         text = json.dumps(self.content, indent=2, sort_keys=False)
@@ -181,7 +254,15 @@ class Record:
             if field in values and field not in OF_THE_COMMAND and origins[field] == "default":
                 values[field] = entry["value"]
                 origins[field] = f"the experiment {self.name}"
-        return Configuration(Settings(**values), origins, configuration.overridden)
+        try:
+            restored = Settings(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise Refusal(
+                f"{self.name}/{FILE}: {'.'.join(map(str, first['loc'])) or 'settings'}:"
+                f" {first['msg']}"
+            ) from None
+        return Configuration(restored, origins, configuration.overridden)
 
     def command(self) -> str:
         """The `run` command that repeats the experiment from the start, under a name to choose."""
@@ -220,7 +301,7 @@ class Record:
         return [
             f"{PREFIX}{field.upper()}: was {as_text(was[field])!r}, is {as_text(now[field])!r}"
             for field in (*STOPPING, "num_samples")
-            if was[field] != now[field]
+            if was.get(field, now[field]) != now[field]
         ]
 
 

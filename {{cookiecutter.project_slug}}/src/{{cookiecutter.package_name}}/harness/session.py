@@ -70,7 +70,9 @@ def _longer(settings: Settings, record: Record) -> bool:
     """Whether completed trials go on, under new rules of when to stop."""
     was = record.content["settings"]
     now = settings.model_dump(mode="json")
-    return settings.resume == "extend" and any(was[k]["value"] != now[k] for k in STOPPING)
+    return settings.resume == "extend" and any(
+        was[k]["value"] != now[k] for k in STOPPING if k in was
+    )
 
 
 def _resume_config(settings: Settings, record: Record) -> ResumeConfig | None:
