@@ -2,18 +2,22 @@
 
 import copy
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ray_tune_experiment.harness import cli, preflight
+from ray_tune_experiment.harness import cli, preflight, provenance
 from ray_tune_experiment.harness.configuration import Configuration, Refusal, load
 from ray_tune_experiment.harness.lock import locked
-from ray_tune_experiment.harness.overview import print_experiment
+from ray_tune_experiment.harness.overview import print_experiment, print_list
 from ray_tune_experiment.harness.provenance import DIFF, FILE, Record
 from ray_tune_experiment.harness.storage import Storage
+from ray_tune_experiment.settings import Settings
 
 
 @pytest.fixture
@@ -45,9 +49,18 @@ def wrong_shapes(content: Any) -> Iterator[Any]:
                 yield [*content[:number], wrong, *content[number + 1 :]]
 
 
+def refusal(settings: Settings) -> str | None:
+    """Show an experiment, or say why not."""
+    try:
+        print_experiment(settings)
+    except Refusal as refused:
+        return str(refused)
+    return None
+
+
 def test_a_damaged_record_is_one_line(record: Record, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(record.storage.at("x"), record.storage.at("whole"))
-    refused, content = 0, copy.deepcopy(record.content)
+    settings, refused, content = load(["--name", "x"]).settings, 0, copy.deepcopy(record.content)
     few = ("metric", "num_samples", "loggers", "resources_per_trial")
     content["settings"] = {field: content["settings"][field] for field in few}
     content["runs"] = content["runs"][-1:]
@@ -55,16 +68,12 @@ def test_a_damaged_record_is_one_line(record: Record, capsys: pytest.CaptureFixt
     texts = [json.dumps(wrong).encode() for wrong in wrong_shapes(content)]
     for text in (b"", b"{", b"\xff", b"[" * 100_000, *texts):
         record.storage.write(text, "x", FILE)
-        assert cli.main(["list"]) == 0
+        print_list(settings)
         said = capsys.readouterr().out.splitlines()
         assert any(line.startswith("whole ") for line in said), said
-        if cli.main(["show", "x"]) == 0:
-            assert not any("damaged" in line for line in said), said
-        else:
-            refused += 1
-            (finding,) = capsys.readouterr().err.splitlines()
-            assert finding.startswith(f"error: x/{FILE} is damaged: ")
-            assert finding == f"error: {said[0]}"
+        finding = refusal(settings)
+        assert [finding] == (said[:1] if f"x/{FILE} is damaged: " in said[0] else [None])
+        refused += finding is not None
         capsys.readouterr()
     assert refused > len(texts) / 3
 
@@ -139,3 +148,56 @@ def test_a_limit_that_a_record_does_not_know(record: Record) -> None:
     """It is newer than the experiment."""
     del record.content["settings"]["metric_goal"]
     assert record.limits_changed(load(["--name", "x"]).settings) == []
+
+
+CODE_STATE = """if True:
+    import json
+    from ray_tune_experiment.harness import provenance
+    print(json.dumps(provenance.code_state()))
+"""
+
+
+def git(folder: Path, *words: str) -> str:
+    """Run git in a folder, as somebody with a name and without settings."""
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    command = ["git", "-C", str(folder), *identity, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_commit_is_that_of_the_code(empty_folder: Path) -> None:
+    """Not of the folder in which the command is started, nor of one around an installed package."""
+    elsewhere, project = empty_folder / "elsewhere", empty_folder / "project"
+    package = Path(provenance.__file__).parents[1]
+    hidden = shutil.ignore_patterns("__pycache__")
+    for folder in (elsewhere, project):
+        folder.mkdir()
+        git(folder, "init", "--quiet")
+        (folder / "file").touch()
+        (folder / ".gitignore").write_text(".venv\n")
+        git(folder, "add", ".")
+        git(folder, "commit", "--quiet", "--message", folder.name)
+
+    def state(source: str, **env: str) -> Any:
+        env = {**os.environ, "PYTHONPATH": str(project / source), **env}
+        return json.loads(
+            subprocess.check_output([sys.executable, "-c", CODE_STATE], cwd=elsewhere, env=env)
+        )
+
+    installed = ".venv/lib/python3/site-packages"
+    shutil.copytree(package, project / installed / package.name, ignore=hidden)
+    nothing = [{"commit": None, "dirty": None}, ""]
+    assert state(installed) == nothing
+
+    shutil.copytree(package, project / "src" / package.name, ignore=hidden)
+    assert state("src") == nothing  # not yet of the commit
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "--message", "code")
+    commit = git(project, "rev-parse", "HEAD")
+    for env in ({}, {"GIT_DIR": str(elsewhere / ".git")}):
+        code, diff = state("src", **env)
+        assert code == {"commit": commit, "dirty": False, "untracked": []}
+        assert diff == ""
+    (project / "file").write_text("changed\n")
+    code, diff = state("src")
+    assert code["dirty"]
+    assert "+changed" in diff

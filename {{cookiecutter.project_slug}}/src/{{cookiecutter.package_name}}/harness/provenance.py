@@ -23,6 +23,8 @@ DIFF = "uncommitted.diff"
 HALF = "half-a-copy"  # there while `extend --into` copies
 # Not part of what an experiment is: where it is kept, and how it was started.
 OF_THE_COMMAND = {"name", "resume", "into", "storage_path", "export_path", "export_replace"}
+# Lead git to the repository whose hook started the command.
+GIT_ELSEWHERE = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
 # An experiment that goes on keeps these.
 FIXED = (
     "metric",
@@ -63,17 +65,24 @@ def now() -> str:
 
 
 def _git(*arguments: str) -> str | None:
+    """What git says of the repository in which the package's source is."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    env = {name: value for name, value in os.environ.items() if name not in GIT_ELSEWHERE}
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, timeout=20, check=True)
+        done = subprocess.run(command, capture_output=True, timeout=20, check=True, env=env)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.decode(errors="replace")
 
 
 def code_state() -> tuple[dict[str, Any], str]:
-    """The commit, whether the work tree differs from it, and how."""
+    """The commit of the code that runs, whether the work tree differs from it, and how.
+
+    None for a package that was installed from a wheel: it may lie in the folder of a repository
+    that does not track it.
+    """
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
-    if commit is None or changes is None:
+    if commit is None or changes is None or not _git("ls-files", Path(__file__).name):
         return {"commit": None, "dirty": None}, ""
     diff = _git("diff", "HEAD") or "" if changes else ""
     untracked = [line[3:] for line in changes.splitlines() if line.startswith("??")]
