@@ -272,6 +272,7 @@ def test_provenance(project: Project) -> None:  # noqa: F811
     """experiment.json says what was run, `show` says how to do it again, and it is the same."""
     project.copy_source()
     shutil.copytree(project.source, project.folder, dirs_exist_ok=True)
+    project.source = project.folder
     commit_all(project.folder)
     readme = project.folder / "README.md"
     readme.write_text(readme.read_text() + "\nA note that is not committed\n")

@@ -19,7 +19,7 @@ from .configuration import (
     program,
     variable,
 )
-from .output import lasting_output, to_nowhere
+from .output import lasting_output, to_nowhere, usable_streams
 
 DONE, TRIAL_FAILED, REFUSED = 0, 1, 2
 
@@ -159,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns its exit code: 0 done, 1 a trial failed, 2 refused, 128 + the signal that ended it.
     """
     gc.set_threshold(50_000)  # imports make what stays; looking for garbage in it costs a tenth
+    usable_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in {"-h", "--help", "help"}:
         print(usage())
@@ -190,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         to_nowhere(sys.stdout)
         return 128 + signal.SIGPIPE
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         to_nowhere(sys.stdout)
         print(f"error: {error}", file=sys.stderr)

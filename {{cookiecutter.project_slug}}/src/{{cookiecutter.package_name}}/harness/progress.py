@@ -159,9 +159,10 @@ class ProgressLines(ProgressReporter):
         chosen = tuned(trial.config, trial.evaluated_params)
         values = " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
                          for key, value in chosen.items())  # fmt: skip
+        iterations = result.get("training_iteration", 0)
         return (
             f"trial {trial.trial_id}  {metric} {result.get(metric, math.nan):.4f}"
-            f" after {result.get('training_iteration', 0)} iterations  {values}"
+            f" after {iterations} iteration{'' if iterations == 1 else 's'}  {values}"
         )
 
     def _facts(self, brief: bool = False) -> list[str]:

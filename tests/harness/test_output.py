@@ -1,0 +1,74 @@
+"""Standard output that is closed, can't write every character, or is full."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ray_tune_experiment.harness import cli
+
+MODULE = "ray_tune_experiment"
+
+
+def run(redirection: str, *words: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a command as a shell does that closes some of its streams."""
+    command = f'exec "$0" -m {MODULE} "$@" {redirection}'
+    return subprocess.run(
+        ["sh", "-c", command, sys.executable, *words],
+        capture_output=True,
+        env={**os.environ, **env},
+    )
+
+
+@pytest.mark.parametrize("words", [("config",), ("list",), ("--help",)])
+def test_closed_streams(words: tuple[str, ...]) -> None:
+    for redirection in ("<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"):
+        done = run(redirection, *words)
+        assert (done.returncode, done.stderr) == (0, b""), redirection
+    done = run(">&-", "shwo")
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"error: ")
+
+
+OPENED = f"""if True:
+    import os, subprocess, sys
+    from {MODULE}.harness.output import usable_streams
+    usable_streams()
+    opened = open("file", "w")
+    print("lost", flush=True)
+    subprocess.run([sys.executable, "-c", "print('lost too', flush=True)"], check=True)
+    assert opened.fileno() > 2, opened.fileno()
+"""
+
+
+def test_no_file_gets_the_number_of_a_closed_stream(empty_folder: Path) -> None:
+    subprocess.run(["sh", "-c", 'exec "$0" -c "$1" <&- >&-', sys.executable, OPENED], check=True)
+    assert (empty_folder / "file").read_bytes() == b""
+
+
+ASCII = {"PYTHONIOENCODING": "", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+
+
+@pytest.mark.parametrize("env", [{"PYTHONIOENCODING": "latin-1"}, ASCII])
+def test_a_terminal_that_knows_few_characters(env: dict[str, str], empty_folder: Path) -> None:
+    (empty_folder / ".env").write_text("EXPERIMENT_POINTS_TO_EVALUATE=ab→.json\n", "utf-8")
+    done = run("", "config", **env)
+    assert done.returncode == 0, done.stderr
+    assert b"ab?.json" in done.stdout
+    assert run("", "--help", **env).returncode == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_or_quota_is_one_line(
+    number: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setitem(cli.COMMANDS, "config", cli.Command(full))
+    monkeypatch.setattr(cli, "to_nowhere", lambda _: None)
+    assert cli.main(["config"]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("error: ")
