@@ -234,12 +234,12 @@ def test_refusals(place: Project) -> None:
     assert run.wait() == 2 * len(words)
     findings = run.said.splitlines()
     expected = (
-        "no such experiment; nearest is no-history",
+        "no such experiment; did you mean no-history?",
         "no trial has reported anything yet",
         "nothing has been saved of it yet",
         "takes different experiments",
         "--name='../x'",
-        "--num is no flag",
+        "unknown flag --num",
         "report needs the NAME",
     )
     assert len(findings) == len(expected), run.said

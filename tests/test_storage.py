@@ -182,7 +182,7 @@ def test_names_and_what_changed(project: Project) -> None:  # noqa: F811
     assert "exists already" in taken
     (absent,) = project.run("run", "--resume", "--name", "mornign", *place, code=2).splitlines()
     assert "no such experiment" in absent
-    assert "nearest is morning" in absent
+    assert "did you mean morning?" in absent
     finished = project.run("run", "--resume", "--name", "morning", *place)
     assert "finished" in finished
     assert f"{PACKAGE} extend morning" in finished

@@ -73,7 +73,7 @@ def test_the_storage_path_is_absolute_or_a_uri() -> None:
     [
         ("NUM_SAMPLES", "abc", "valid integer"),
         ("NUM_SAMPLES", "0", "greater than or equal to 1"),
-        ("NUM_SAMPELS", "3", f"nearest is {PREFIX}NUM_SAMPLES"),
+        ("NUM_SAMPELS", "3", f"did you mean {PREFIX}NUM_SAMPLES?"),
         ("METRIC", "acuracy", "validation_accuracy"),
         ("STOP", "{", "JSON object"),
         ("STOP", '{"scroe": 4}', "no trial reports 'scroe'"),
@@ -111,9 +111,9 @@ def test_all_findings_at_once(
 
 
 def test_a_wrong_flag_or_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "nearest is --num-samples" in refusal(["--num-sampels", "3"])
+    assert "did you mean --num-samples?" in refusal(["--num-sampels", "3"])
     assert main(["rum"]) == 2
-    assert "nearest is run" in capsys.readouterr().err
+    assert "did you mean run?" in capsys.readouterr().err
 
 
 def test_the_documents_say_what_the_settings_say() -> None:

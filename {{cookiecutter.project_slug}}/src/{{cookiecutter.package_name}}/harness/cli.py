@@ -168,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if name not in COMMANDS:
             known = f"known are {', '.join(COMMANDS)}"
-            raise Refusal(f"{name!r} is no command; {nearest(name, COMMANDS, known)}")
+            raise Refusal(f"unknown command {name!r}; {nearest(name, COMMANDS, known)}")
         if COMMANDS[name].takes_name:
             if flags and not flags[0].startswith("-"):
                 flags.insert(0, "--name")

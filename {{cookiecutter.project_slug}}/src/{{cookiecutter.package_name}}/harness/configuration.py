@@ -114,6 +114,7 @@ def load(argv: Sequence[str] = (), prog: str = "run") -> Configuration:
     argv = list(argv)
     if "--resume" in argv and argv[argv.index("--resume") + 1 :][:1] not in RESUME_WORDS:
         argv.insert(argv.index("--resume") + 1, "true")
+    _shorten_switches(argv)
     try:
         flags = CliSettingsSource[Any](
             Settings,
@@ -127,7 +128,7 @@ def load(argv: Sequence[str] = (), prog: str = "run") -> Configuration:
     except SettingsError as error:
         raise Refusal(_explain_flag(str(error), argv)) from None
     given = {FLAG: flags(), ENVIRONMENT: dict(os.environ), DOTENV: _read_dotenv()}
-    findings = [*_unknown(given[ENVIRONMENT]), *_unknown(given[DOTENV], "in .env")]
+    findings = [*_unknown(given[ENVIRONMENT]), *_unknown(given[DOTENV], " in .env")]
     origins = dict.fromkeys(Settings.model_fields, DEFAULT)
     overridden: set[str] = set()
     for field in Settings.model_fields:
@@ -151,6 +152,16 @@ def load(argv: Sequence[str] = (), prog: str = "run") -> Configuration:
     return Configuration(settings, origins, frozenset(overridden))
 
 
+def _shorten_switches(argv: list[str]) -> None:
+    """Make `--no-reuse-actors` of `--reuse-actors false`, as one would write its variable."""
+    fields = Settings.model_fields.items()
+    switches = [flag(n) for field, info in fields if info.annotation is bool for n in names(field)]
+    for number, word in enumerate(argv):
+        if word in switches and argv[number + 1 : number + 2] in (["true"], ["false"]):
+            value = argv.pop(number + 1)
+            argv[number] = word if value == "true" else f"--no-{word.removeprefix('--')}"
+
+
 def _read_dotenv() -> dict[str, str | None]:
     try:
         return dict(dotenv_values(".env")) if Path(".env").is_file() else {}
@@ -163,13 +174,13 @@ def _unknown(variables: dict[str, Any], where: str = "") -> Iterator[str]:
     known = [variable(name) for field in Settings.model_fields for name in names(field)]
     for name in variables:
         if name.upper().startswith(PREFIX) and name not in known:
-            yield f"{name} {where}".strip() + f" is no setting; {nearest(name.upper(), known)}"
+            yield f"unknown setting {name}{where}; {nearest(name.upper(), known)}"
 
 
 def nearest(name: str, known: Iterable[str], otherwise: str = "`config` lists all") -> str:
     """What the writer of a wrong name may have meant."""
     near = difflib.get_close_matches(name, known, n=1)
-    return f"nearest is {near[0]}" if near else otherwise
+    return f"did you mean {near[0]}?" if near else otherwise
 
 
 def _explain_flag(message: str, argv: Sequence[str]) -> str:
@@ -178,8 +189,10 @@ def _explain_flag(message: str, argv: Sequence[str]) -> str:
     if not message.startswith("unrecognized arguments"):
         return message
     unknown = message.removeprefix("unrecognized arguments: ").split()[0]
+    if not unknown.startswith("-"):
+        return f"unexpected argument {unknown!r}"
     known = [flag(name) for field in Settings.model_fields for name in names(field)]
-    return f"{unknown} is no flag; {nearest(unknown.split('=')[0], known)}"
+    return f"unknown flag {unknown}; {nearest(unknown.split('=')[0], known)}"
 
 
 def _explain(problem: Any, given: dict[str, dict[str, Any]], origins: dict[str, str]) -> str:
