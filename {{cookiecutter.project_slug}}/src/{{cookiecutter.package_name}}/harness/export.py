@@ -229,7 +229,7 @@ def _restored(
                 destination_filesystem=fs.LocalFileSystem(),
             )
             trainable = ExperimentTrainable.without_ray(
-                _config(candidate.trial),
+                trial_config(candidate.trial),
                 data,
                 scratch,
                 setting(configuration, record, "resources_per_trial"),
@@ -255,9 +255,10 @@ def _restored(
     )
 
 
-def _config(trial: SavedTrial) -> dict[str, Any]:
+def trial_config(trial: SavedTrial) -> dict[str, Any]:
     """What the trial's Trainable was given. Values that are no JSON are Ray's pickles."""
-    config: dict[str, Any] = json.loads(json.dumps(trial.config), cls=TuneFunctionDecoder)
+    decoder = TuneFunctionDecoder(allow_cloudpickle=True)
+    config: dict[str, Any] = decoder.decode(json.dumps(trial.config))
     return config
 
 
