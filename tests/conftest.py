@@ -22,7 +22,8 @@ TREE = "{{cookiecutter.project_slug}}"
 # All that the engines read of this repository.
 PARTS = ("cookiecutter.json", "copier.yml", "answer_guard.py", "hooks", TREE)
 ENGINES_OWN = {".git", ".copier-answers.yml", ".cruft.json"}
-collect_ignore = ["harness"]  # for a generated project's Python: see test_harness.py
+# For a generated project's Python: see test_harness.py and test_tracker.py.
+collect_ignore = ["harness", "trackers"]
 BIN = Path(sys.executable).parent
 for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):  # ARGS of `make test` are not for other makes
     os.environ.pop(name, None)

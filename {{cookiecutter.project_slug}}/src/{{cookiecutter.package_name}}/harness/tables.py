@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from .storage import Storage
+
 JSON, CSV = "result.json", "progress.csv"
 FILES = (JSON, CSV)
 
@@ -23,8 +25,7 @@ def cut(file: str, content: bytes, result: dict[str, Any], trial_id: str) -> byt
     if file == JSON:
         rows = _until(last, {row["training_iteration"]: row for row in json_lines(content)}, result)
         return "".join(json.dumps(row) + "\n" for row in rows.values()).encode()
-    whole_lines = content[: content.rfind(b"\n") + 1].decode(errors="replace")
-    reader = csv.DictReader(io.StringIO(whole_lines, newline=""))
+    reader = _csv(content)
     table = {int(row["training_iteration"]): row for row in reader if row["training_iteration"]}
     table, target = _until(last, table, result), io.StringIO(newline="")
     if columns := list(reader.fieldnames or result):
@@ -56,6 +57,19 @@ def _until(last: int, rows: dict[int, Any], result: dict[str, Any]) -> dict[int,
     if last and result and last not in kept:
         kept[last] = {k: v for k, v in result.items() if isinstance(v, int | float | str | bool)}
     return kept
+
+
+def rows(storage: Storage, *folder: str) -> list[dict[str, Any]]:
+    """The results in a trial's folder; those of a progress.csv are text. Empty without a table."""
+    if (content := storage.read(*folder, JSON)) is not None:
+        return list(json_lines(content))
+    return list(_csv(storage.read(*folder, CSV) or b""))
+
+
+def _csv(content: bytes) -> "csv.DictReader[str]":
+    """The whole lines of a progress.csv."""
+    whole_lines = content[: content.rfind(b"\n") + 1].decode(errors="replace")
+    return csv.DictReader(io.StringIO(whole_lines, newline=""))
 
 
 def json_lines(text: bytes) -> Iterator[dict[str, Any]]:
