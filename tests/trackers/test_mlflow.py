@@ -46,7 +46,7 @@ def experiment(settings: Settings) -> tracker.MlflowExperiment:
     return tracker.MlflowExperiment(settings)
 
 
-def runs(experiment: tracker.MlflowExperiment) -> dict[str, Any]:
+def runs(experiment: tracker.MlflowExperiment) -> dict[int, Any]:
     """The runs that MLflow has, by the number of their trial."""
     found = experiment.client.search_runs([experiment.id])
     by_number = {int(run.info.run_name.rpartition("_")[2]): run for run in found}
@@ -363,7 +363,8 @@ def test_an_experiment_that_is_deleted_while_it_runs(
 def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     def run(*words: str) -> int:
         monkeypatch.setattr(sys, "argv", ["tracker", *words])
-        return tracker.main()
+        code: int = tracker.main()
+        return code
 
     return run
 
@@ -423,3 +424,42 @@ def test_the_command_that_is_printed_finds_the_storage(
     printed = capsys.readouterr().out.partition("Send them later: ")[2].splitlines()[0]
     assert command(*shlex.split(printed)[3:]) == 0, printed
     assert not (elsewhere / "x" / tracker.WAITING).exists()
+
+
+def test_results_that_waited(
+    settings: Settings, storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without csv and json, what MLflow had not got when a run ended is in a file."""
+    for path in storage.glob("x/trial_*/*"):
+        if path.name in ("result.json", "progress.csv"):
+            path.unlink()
+    (first, *_) = edit(storage)
+    experiment = tracker.MlflowExperiment(settings)
+    for step in (1, 2):
+        result = {"training_iteration": step, "timestamp": 1, "training_loss": 0.5}
+        experiment.waiting = [(first["trial_id"], result)]
+        experiment.keep_waiting()
+    experiment.catch_up()
+    found = runs(experiment)
+    assert [steps(experiment, found[number]) for number in range(3)] == [STEPS, [3], [3]]
+    assert not (storage / "x" / tracker.WAITING).exists()
+
+
+def test_a_name_that_is_taken(experiment: tracker.MlflowExperiment) -> None:
+    """Of two experiments, in two storages, MLflow would make one."""
+    experiment.catch_up()
+    (finding,) = tracker.check(experiment.settings)
+    assert finding.startswith("EXPERIMENT_NAME='x': MLflow has an experiment of that name")
+    assert tracker.check(experiment.settings.model_copy(update={"resume": "true"})) == []
+    into = experiment.settings.model_copy(update={"resume": "extend", "into": "x"})
+    assert len(tracker.check(into)) == 1
+    experiment.client.delete_experiment(experiment.id)
+    (finding,) = tracker.check(experiment.settings)
+    assert f"mlflow experiments restore --experiment-id {experiment.id}" in finding
+
+
+def test_a_server_that_gives_no_answer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    (finding,) = tracker.check(settings)
+    assert finding.startswith("MLFLOW_TRACKING_URI='http://***@127.0.0.1:9': ")
+    assert "secret" not in finding

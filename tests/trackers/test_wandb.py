@@ -71,7 +71,11 @@ def report(callback: tracker.TrackerCallback, *steps: int) -> None:
 
 def written() -> list[dict[str, Any]]:
     """What is in each run's file, the oldest first."""
-    read = [sys.executable, Path(__file__).with_name("wandb_files.py"), "results/wandb"]
+    read: list[str | Path] = [
+        sys.executable,
+        Path(__file__).with_name("wandb_files.py"),
+        "results/wandb",
+    ]
     done = subprocess.run(read, check=True, capture_output=True, text=True, timeout=60)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
