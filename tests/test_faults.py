@@ -430,10 +430,10 @@ def test_exports_that_were_lost(project: Project) -> None:  # noqa: F811
     assert models("lost") == 2
     assert "Traceback" not in said
 
-    long = ("--num-samples", 2, "--max-iterations", 10_000, "--time-budget-s", 4)
-    said = project.run("run", "--name", "long", *long, FAULT_SLEEP="0.2")
-    reported = sum(trial.iteration > 0 for trial in project.experiment("long").trials())
-    assert models("long") == reported > 0, said
+    stopped = ("--num-samples", 2, "--max-iterations", 10_000, "--metric-goal", 0)
+    said = project.run("run", "--name", "stopped", *stopped, FAULT_SLEEP="0.2")
+    reported = sum(trial.iteration > 0 for trial in project.experiment("stopped").trials())
+    assert models("stopped") == reported > 0, said
 
 
 def test_one_run_at_a_time(project: Project, whole: Experiment) -> None:  # noqa: F811

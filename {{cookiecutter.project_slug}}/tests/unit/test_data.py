@@ -1,6 +1,7 @@
 """Your own file instead of the digits."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,9 +37,9 @@ def test_a_file_of_your_own(suffix: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["string", "str", "object", "boolean", "Int64"])
-def test_values_may_be_missing(dtype: str, tmp_path: Path) -> None:
-    values = {"boolean": [True, None], "Int64": [1, None]}.get(dtype, ["a", None])
-    frame = table().assign(more=pd.Series(values * 20, dtype=dtype))  # type: ignore[call-overload]
+def test_values_may_be_missing(dtype: Any, tmp_path: Path) -> None:
+    value = {"boolean": True, "Int64": 1}.get(dtype, "a")
+    frame = table().assign(more=pd.array([value, None] * 20, dtype=dtype))
     frame.to_parquet(tmp_path / "rows.parquet")
     data = load_data(tmp_path / "rows.parquet", "kind")
     assert data.x_train.shape[1] == (4 if dtype == "Int64" else 5)

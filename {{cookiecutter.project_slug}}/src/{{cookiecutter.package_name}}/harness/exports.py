@@ -90,7 +90,7 @@ class TrialExports:
                 formats: list[str] = [*self.settings.export_formats]
                 exported: dict[str, Any] = trainable.export_model(formats, str(export))
             finally:
-                trainable.stop()  # type: ignore[no-untyped-call]
+                trainable.stop()
             iteration = int((trial.last_result or {})["training_iteration"])
             (export / EXPORTED).write_text(exported_note(exported or {}, export, iteration))
             target = self.storage.at(self.name, folder)
