@@ -26,9 +26,8 @@ from {PACKAGE}.harness.search import _Unpickler
 
 folder = Path(sys.argv[1])
 found = {{}}
-for state in pickle.loads(max(folder.glob("callback-states-*.pkl")).read_bytes()).values():
-    if state and "scheduler" in state:
-        learned = _Unpickler(state["scheduler"], {{}}).load()
+(states,) = pickle.loads(max(folder.glob("callback-states-*.pkl")).read_bytes()).values()
+learned = _Unpickler(pickle.loads(states["SearchMemory"])["scheduler"], {{}}).load()
 if "_brackets" in learned:
     (bracket,) = learned["_brackets"]
     found["rungs"] = {{int(milestone): list(recorded) for milestone, recorded in bracket._rungs}}
@@ -142,8 +141,8 @@ def interrupt(
     return experiment, run.said
 
 
-def go_on(project: Project, said: str) -> str:  # noqa: F811
-    again = project.run(*resume_command(project, said), FAULT_SLEEP="0")
+def go_on(project: Project, said: str, *flags: object) -> str:  # noqa: F811
+    again = project.run(*resume_command(project, said), *flags, FAULT_SLEEP="0")
     assert "Traceback" not in again, again
     assert "warn" not in again.lower(), again
     return again
@@ -171,7 +170,7 @@ def test_optuna_with_asha_from_a_file(project: Project) -> None:  # noqa: F811
     changed = project.run("run", "--resume", "--name", "x", "--search-alg", "random", code=2)
     assert "SEARCH_ALG: was 'optuna', is 'random'" in changed
 
-    said = go_on(project, said)
+    said = go_on(project, said, "--verbose", 2, "--loggers", "csv")  # other callbacks
     assert len(ended(experiment)) == len(trials(experiment)) == 10
     after = look(project, experiment)
     assert set(after["rungs"]["1"]) == set(ended(experiment))

@@ -461,7 +461,7 @@ class Experiment:
         newest = max(self.folder.glob("experiment_state-*.json"))
         stopper = json.loads(newest.read_text())["runner_data"]["_stopper"]
         memory = _Memory(io.BytesIO(bytes.fromhex(stopper["value"]))).load()
-        return float(memory["TimeoutStopper"]["spent"])
+        return float(memory["TimeBudgetStopper"]["spent"])
 
     def best(self) -> tuple[int, float]:
         """The best trial's number and accuracy, as the record has them."""
@@ -486,7 +486,7 @@ class _Memory(pickle.Unpickler):
     """Returns the memory that a stopper was to be made of."""
 
     def find_class(self, module: str, name: str) -> Any:
-        return (lambda memory: memory) if name == "_recall" else _Anything
+        return (lambda memory: memory) if name == "SavedStopper" else _Anything
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

@@ -8,11 +8,10 @@ from ray.tune.stopper import (
     ExperimentPlateauStopper,
     MaximumIterationStopper,
     Stopper,
-    TimeoutStopper,
     TrialPlateauStopper,
 )
 
-from .harness.memory import RememberingStopper
+from .harness.memory import RememberingStopper, TimeBudgetStopper
 from .settings import METRICS, Settings
 
 
@@ -74,6 +73,6 @@ def make_stopper(settings: Settings) -> Stopper:
     if count := settings.plateau_results:
         stoppers.append(TrialPlateauStopper(metric, std, num_results=count, grace_period=count))
     if settings.time_budget_s is not None:
-        stoppers.append(TimeoutStopper(settings.time_budget_s))
+        stoppers.append(TimeBudgetStopper(settings.time_budget_s))
     stoppers += [MaximumIterationStopper(settings.max_iterations), ValueStopper(settings.stop)]
     return RememberingStopper(*stoppers, forget_endings=settings.resume == "extend")

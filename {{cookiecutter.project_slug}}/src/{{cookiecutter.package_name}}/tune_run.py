@@ -21,6 +21,7 @@ from ray.tune.utils import flatten_dict
 
 from .callbacks import make_callbacks
 from .data import Data, load_data
+from .harness.memory import Callbacks
 from .harness.points import load_points
 from .harness.progress import ProgressLines
 from .harness.search import (
@@ -94,9 +95,9 @@ def tune_run(
         export_formats=settings.export_formats,
         # What is said and logged.
         log_to_file=settings.log_to_file,  # type: ignore[arg-type]  # Ray takes names too
-        callbacks=[*harness_callbacks, memory, *make_callbacks(settings)],
+        callbacks=[Callbacks(*harness_callbacks, memory, *make_callbacks(settings))],
         progress_reporter=progress or ProgressLines(settings),
-        verbose=settings.verbose,
+        verbose=settings.verbose if settings.verbose != 2 else 1,  # ProgressLines does it
         trial_dirname_creator=trial_folder,
     )
 

@@ -1,7 +1,6 @@
 """The stoppers' logic, on results made by hand."""
 
 import math
-import time
 from typing import Any
 
 import pytest
@@ -78,19 +77,19 @@ def test_what_a_restored_trial_repeats_is_not_counted_again() -> None:
     before = make_stopper(Settings(max_iterations=5, metric_goal=0.9))
     assert not any(before("a", result(iteration)) for iteration in (1, 2, 3))
     saved = pickle.dumps(before)
-    after = make_stopper(Settings(max_iterations=5, metric_goal=0.9))
-    assert pickle.loads(saved) is after
+    make_stopper(Settings(max_iterations=5, metric_goal=0.9))
+    after = pickle.loads(saved)
     assert [after("a", result(iteration)) for iteration in (2, 3, 4, 5)] == [False] * 3 + [True]
     assert after("a", result(5))
 
 
 def test_a_longer_run_takes_the_new_limits() -> None:
     saved = pickle.dumps(_ended_after(2))
-    same = make_stopper(Settings(max_iterations=2, name="a", resume="true"))
-    pickle.loads(saved)
+    make_stopper(Settings(max_iterations=2, name="a", resume="true"))
+    same = pickle.loads(saved)
     assert same("a", result(2))
-    longer = make_stopper(Settings(max_iterations=4, name="a", resume="extend"))
-    pickle.loads(saved)
+    make_stopper(Settings(max_iterations=4, name="a", resume="extend"))
+    longer = pickle.loads(saved)
     assert [longer("a", result(iteration)) for iteration in (2, 3, 4)] == [False, False, True]
 
 
@@ -98,16 +97,3 @@ def _ended_after(iterations: int) -> Stopper:
     stopper = make_stopper(Settings(max_iterations=iterations))
     assert [stopper("a", result(i + 1)) for i in range(iterations)][-1]
     return stopper
-
-
-def test_time_spent_survives_a_resume() -> None:
-    first = make_stopper(Settings(time_budget_s=0.5))
-    first.stop_all()
-    time.sleep(0.3)
-    assert not first.stop_all()
-    saved = pickle.dumps(first)
-    second = make_stopper(Settings(time_budget_s=0.5))
-    pickle.loads(saved)
-    assert not second.stop_all()
-    time.sleep(0.3)
-    assert second.stop_all()

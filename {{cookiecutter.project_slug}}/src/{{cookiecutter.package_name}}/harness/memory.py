@@ -1,31 +1,84 @@
-"""What goes on after a resume: stoppers remember patience and time spent. search.py has the rest.
+"""What a resume restores: what stoppers and callbacks have learned. search.py has the rest.
 
-Ray saves them in the experiment's state, and restores them whole: with the limits they had, so that
-a raised limit would change nothing, and counting twice what a restored trial does again.
+Ray saves a stopper whole, with the limits it had, so that a raised limit would change nothing; and
+the state of a callback by its position in a list, which VERBOSE, LOGGERS and a tracker change.
+
+A saved state names the classes of this module, so they stay here.
 """
 
 import copy
 import math
-from typing import Any
+import os
+import pickle
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
-from ray.tune.stopper import MaximumIterationStopper, NoopStopper, Stopper, TimeoutStopper
+from ray import cloudpickle
+from ray.tune import Callback
+from ray.tune.callback import CallbackList
+from ray.tune.experiment import Trial
+from ray.tune.result import DONE
+from ray.tune.stopper import MaximumIterationStopper, NoopStopper, Stopper
 
 _current: "RememberingStopper | None" = None
+T = TypeVar("T")
+
+
+class Callbacks(CallbackList):
+    """All callbacks of a run, as the one that Ray gets. Their states are saved by class name.
+
+    One that was added since starts new; the state of one that is gone is ignored. An exception of a
+    callback ends the run.
+    """
+
+    def __init__(self, *callbacks: Callback) -> None:
+        super().__init__([_EndingTrials(), *callbacks])
+        self._failed: Exception | None = None
+        # Ray does not see the loggers in here, and would add its own.
+        os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+
+    def setup(self, **info: Any) -> None:  # type: ignore[override]  # as Ray's list has it
+        if self._failed is not None:
+            raise self._failed
+        super().setup(**info)  # type: ignore[no-untyped-call]
+
+    def get_state(self) -> dict[str, Any] | None:
+        states = {name: callback.get_state() for name, callback in _named(self._callbacks).items()}
+        # Each by itself: one that is gone may have left objects of a class that is gone too.
+        return {name: cloudpickle.dumps(its) for name, its in states.items() if its} or None
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Called by Ray, which would take an exception for a reason to start a new experiment."""
+        try:
+            for name, callback in _named(self._callbacks).items():
+                if name in state:
+                    callback.set_state(pickle.loads(state[name]))
+        except Exception as error:
+            self._failed = error
 
 
 class RememberingStopper(Stopper):
     """Combines stoppers by "or"; a result that a restored trial repeats is not counted again.
+
+    What a stopper has learned is what has changed of it since it was made, unless it says so by
+    `get_state` and `set_state`, as callbacks do.
 
     forget_endings: trials that had ended may go on (`extend`).
     """
 
     def __init__(self, *stoppers: Stopper, forget_endings: bool = False) -> None:
         global _current
-        self.stoppers = stoppers
+        self.stoppers = _named(stoppers)
         self.forget_endings = forget_endings
         self.seen: dict[str, int] = {}  # the newest iteration of each trial
         self.ended: dict[str, int] = {}  # the iteration that ended it
-        self._new = [copy.deepcopy(vars(stopper)) for stopper in stoppers]
+        self.trials: Sequence[Trial] = ()  # all of the run
+        self.told: set[str] = set()  # those that were told to stop
+        self.stopped_by: list[str] = []  # the stoppers that stop everything, by class name
+        self._awaited: set[str] = set()  # trials that have to end before that
+        self._new = {name: copy.deepcopy(vars(its)) for name, its in self.stoppers.items()}
         _current = self
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -33,58 +86,180 @@ class RememberingStopper(Stopper):
         if iteration <= self.seen.get(trial_id, 0):
             return iteration >= self.ended.get(trial_id, math.inf)
         self.seen[trial_id] = iteration
-        for stopper in self.stoppers:  # it counts calls; a restored trial may have gone past some
+        for stopper in self.stoppers.values():
+            # It counts calls; a restored trial may have gone past some.
             if isinstance(stopper, MaximumIterationStopper):
                 stopper._iter[trial_id] = iteration - 1
-        if any(stopper(trial_id, result) for stopper in self.stoppers):
+        if any(stopper(trial_id, result) for stopper in self.stoppers.values()):
             self.ended[trial_id] = iteration
             return True
         return False
 
     def stop_all(self) -> bool:
-        return any(stopper.stop_all() for stopper in self.stoppers)
+        """Whether to stop everything: not before the trials that were told to stop have ended.
+
+        Ray would stop them too, without their last checkpoint and without their export. Trials that
+        are told to stop meanwhile are not waited for: there might always be one.
+        """
+        reached = self.reached()
+        if reached and not self.stopped_by:
+            self.stopped_by, self._awaited = reached, self._ending()
+        if self._awaited:
+            self._awaited &= self._ending()
+        return bool(self.stopped_by) and not self._awaited
+
+    def _ending(self) -> set[str]:
+        return self.told & {trial.trial_id for trial in self.trials if not trial.is_finished()}
+
+    def reached(self) -> list[str]:
+        """The stoppers that stop everything now, by class name."""
+        return [name for name, stopper in self.stoppers.items() if stopper.stop_all()]
 
     def memory(self) -> dict[str, Any]:
         """What the stoppers have learned since they were made, by class name."""
         learned: dict[str, Any] = {"seen": self.seen, "ended": self.ended}
-        for stopper, new in zip(self.stoppers, self._new, strict=True):
+        for name, stopper in self.stoppers.items():
+            if hasattr(stopper, "get_state"):
+                learned[name] = stopper.get_state()
+                continue
+            new = self._new[name]
             changed = {k: v for k, v in vars(stopper).items() if k not in new or v != new[k]}
-            if isinstance(stopper, TimeoutStopper):  # the time between two runs doesn't count
-                changed = {"spent": stopper._timeout_seconds - stopper._budget}
-            learned[type(stopper).__name__] = changed
+            learned[name] = {key: _plain(value) for key, value in changed.items()}
         return learned
 
     def recall(self, memory: dict[str, Any]) -> None:
         """Take over what a saved stopper had learned."""
         self.seen = dict(memory["seen"])
         self.ended = {} if self.forget_endings else dict(memory["ended"])
-        for stopper in self.stoppers:
-            learned = memory.get(type(stopper).__name__, {})
-            if isinstance(stopper, TimeoutStopper):
-                stopper._budget -= learned.get("spent", 0)
-            else:
-                vars(stopper).update(copy.deepcopy(learned))
+        self.told = set(self.ended)
+        for name in self.stoppers.keys() & memory.keys():
+            stopper = self.stoppers[name]
+            if hasattr(stopper, "set_state"):
+                stopper.set_state(memory[name])
+                continue
+            for key, value in memory[name].items():
+                vars(stopper)[key] = _filled(vars(stopper).get(key), value)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _recall, (self.memory(),)
+        return SavedStopper, (self.memory(),)
 
 
-def current_stopper() -> "RememberingStopper | None":
+class SavedStopper(Stopper):
+    """What a saved stopper is read as. Reading it changes nothing: a state is also only looked at.
+
+    When Ray asks it, in a resumed run, the stopper of that run takes over.
+    """
+
+    def __init__(self, memory: dict[str, Any]) -> None:
+        self.memory = memory
+        self._stopper: Stopper | None = None
+
+    def hand_over(self) -> Stopper:
+        """Let the stopper of this run take over; where none runs, one that never stops."""
+        if self._stopper is None:
+            self._stopper = _current or NoopStopper()
+            if _current is not None:
+                _current.recall(self.memory)
+        return self._stopper
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return bool(self.hand_over()(trial_id, result))
+
+    def stop_all(self) -> bool:
+        return bool(self.hand_over().stop_all())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        stopper = self._stopper
+        memory = stopper.memory() if isinstance(stopper, RememberingStopper) else self.memory
+        return SavedStopper, (memory,)
+
+
+class TimeBudgetStopper(Stopper):
+    """Stops everything after `seconds`; the time between two runs doesn't count.
+
+    Ray's TimeoutStopper reads the clock of the machine, which may be set while trials run.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.spent = seconds, 0.0
+        self._last: float | None = None  # when it was asked last
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        now = time.monotonic()
+        self.spent += now - (now if self._last is None else self._last)
+        self._last = now
+        return self.spent >= self.seconds
+
+    def get_state(self) -> dict[str, Any]:
+        return {"spent": self.spent}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.spent = state["spent"]
+
+
+class _EndingTrials(Callback):
+    """Lets the stopper of the run know which trials end: `stop_all` waits for them."""
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if _current is not None:
+            _current.trials = trials
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        if _current is not None:
+            (_current.told.add if result.get(DONE) else _current.told.discard)(trial.trial_id)
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Its worker is lost; it may have to wait for another."""
+        if _current is not None:
+            _current.told.discard(trial.trial_id)
+
+
+def current_stopper() -> RememberingStopper | None:
     """The stopper of this run."""
-    return _current
-
-
-def _recall(memory: dict[str, Any]) -> Stopper:
-    """Unpickle to the stopper of this run; where none is running, to one that never stops."""
-    if _current is None:
-        return NoopStopper()
-    _current.recall(memory)
     return _current
 
 
 def seconds_left() -> float | None:
     """What is left of TIME_BUDGET_S to the run that is on; None when it has no such bound."""
-    for stopper in _current.stoppers if _current else ():
-        if isinstance(stopper, TimeoutStopper):
-            return max(0.0, stopper._budget)
+    for stopper in _current.stoppers.values() if _current else ():
+        if isinstance(stopper, TimeBudgetStopper):
+            return max(0.0, stopper.seconds - stopper.spent)
     return None
+
+
+def _named(things: Iterable[T]) -> dict[str, T]:
+    """Each by the name of its class; another one of a class as `Name 2`."""
+    found: dict[str, T] = {}
+    for thing in things:
+        name = type(thing).__name__
+        number = 1 + sum(type(other).__name__ == name for other in found.values())
+        found[name if number == 1 else f"{name} {number}"] = thing
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """A value without what it was made by, which would be pickled: Ray's stoppers use lambdas."""
+    if isinstance(value, defaultdict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, deque) else value
+
+
+def _filled(now: Any, was: Any) -> Any:
+    """What `_plain` made, as the kind of thing that `now` is: a deque has its length by now."""
+    if isinstance(now, defaultdict):
+        for key, item in was.items():
+            now[key] = _filled(now[key], item)
+        return now
+    return deque(was, now.maxlen) if isinstance(now, deque) else copy.deepcopy(was)

@@ -8,9 +8,8 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from ray.tune import ProgressReporter
+from ray.tune import Callback, ProgressReporter
 from ray.tune.experiment import Trial
-from ray.tune.progress_reporter import TrialProgressCallback
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.measure import Measurement
@@ -124,8 +123,8 @@ class ProgressLines(ProgressReporter):
             rows = [(passed, Text(line, overflow="fold")) for passed, line in lines]
             self._console.print(_columns(*rows))
 
-    def callbacks(self) -> list[TrialProgressCallback]:
-        """What prints each result, in the place of Ray's own, which leaves most of them out."""
+    def callbacks(self) -> list[Callback]:
+        """What prints each result; Ray's own, which VERBOSE=3 shows, leaves most of them out."""
         return [ResultLines(self)] if self._settings.verbose == 2 else []
 
     def _look(self, trials: list[Trial], now: float) -> None:
@@ -144,7 +143,8 @@ class ProgressLines(ProgressReporter):
         self._pace.look([*ended, *unfinished], len(running), now)
         # What had ended before a resume is counted, and was told of then.
         for number, trial in enumerate(ended if self._looked else [], 1):
-            if trial.status != Trial.ERROR:  # FailureCallback in callbacks.py says that
+            # FailureCallback in callbacks.py says that one failed; stop_all ends some unstarted.
+            if trial.status != Trial.ERROR and trial.last_result.get("training_iteration"):
                 count = len(self._ended) - len(ended) + number
                 self.tell(f"{count}/{self._total} {self._outcome(trial)}")
         self._looked = True
@@ -274,7 +274,7 @@ class Pace:
         return (ended + done) / max(total, 1)
 
 
-class ResultLines(TrialProgressCallback):
+class ResultLines(Callback):
     """One line for each result of each trial: VERBOSE=2."""
 
     def __init__(self, lines: ProgressLines) -> None:
@@ -290,9 +290,6 @@ class ResultLines(TrialProgressCallback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         with contextlib.suppress(OSError):
             self.lines.flush()  # before anyone prints why it failed
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        pass
 
 
 class _Terminal(Console):

@@ -27,8 +27,6 @@ def quiet_ray(verbose: int, local_storage: bool = True) -> None:
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
         # At most a second of bookkeeping is lost to a kill; Ray's default is ten.
         "TUNE_GLOBAL_CHECKPOINT_S": "1" if local_storage else "auto",
-        # The setting LOGGERS says which.
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         # printing.py shows each traceback once, at the end.
         "TUNE_PRINT_ALL_TRIAL_ERRORS": "1" if verbose >= 3 else "0",
         "RAY_LOG_TO_DRIVER": "1" if verbose >= 3 else "0",
