@@ -155,9 +155,9 @@ class Experiment(ExperimentAnalysis):
         """One row a trial, in the order in which they were sampled.
 
         trial_id, status ("completed", "stopped early", "not finite", "failed", "running",
-        "unfinished", "pending"), METRIC by SCOPE, training_iteration (results so far),
-        time_total_s (seconds), a column `config/…` for each hyperparameter, and error (the last
-        line of a failed trial's traceback).
+        "unfinished", "pending", "not started"), METRIC by SCOPE, training_iteration (results so
+        far), time_total_s (seconds), a column `config/…` for each hyperparameter, and error (the
+        last line of a failed trial's traceback).
         """
         metric = self.settings.metric
         rows = []

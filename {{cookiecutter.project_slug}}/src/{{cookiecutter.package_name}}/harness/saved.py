@@ -12,6 +12,7 @@ from .storage import Storage
 
 EXPERIMENT = "experiment_state-*.json"
 ERROR, TERMINATED, PENDING = "ERROR", "TERMINATED", "PENDING"  # as Ray calls them
+NOT_STARTED = "not started"  # METRIC_GOAL, or another limit of the whole, was reached before
 
 
 @dataclass
@@ -113,6 +114,8 @@ def word(status: str, last: dict[str, Any], metric: str, iterations: int, runnin
     if status == ERROR:
         return "failed"
     if status == TERMINATED:
+        if not last.get("training_iteration"):
+            return NOT_STARTED
         value = last.get(metric)
         if not isinstance(value, int | float) or not math.isfinite(value):
             return "not finite"

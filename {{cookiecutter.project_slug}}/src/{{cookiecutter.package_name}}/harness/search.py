@@ -64,6 +64,8 @@ class RandomSearch(BasicVariantGenerator):
         super().set_state(state)  # type: ignore[no-untyped-call]
         self.max_concurrent = settings.max_concurrent_trials
         self._live_trials: set[str] = set()  # those of the ended run: its trials start again
+        # Also METRIC_GOAL and the like have ended the sampling.
+        self._finished = self._finished and settings.resume != "extend"
         for iterator in self._iterators:
             _move(iterator.unresolved_spec["storage"], settings)
             more = settings.num_samples - iterator.num_samples
@@ -72,7 +74,6 @@ class RandomSearch(BasicVariantGenerator):
                 self._total_samples = count_trials(settings, space, self._points_to_evaluate)
                 iterator.num_samples_left += more
                 iterator.num_samples = settings.num_samples
-                self._finished = False
 
 
 def count_trials(settings: Settings, space: dict[str, Any], points: Sequence[Point]) -> int:

@@ -10,11 +10,13 @@ from ray.tune.analysis import ExperimentAnalysis
 from ray.tune.tune_config import ResumeConfig
 
 from ..search_space import search_space
-from ..settings import Settings
+from ..settings import PREFIX, Settings
+from ..stopper import make_stopper
 from ..tune_run import tune_run
 from . import journal, lock, saved, state
-from .configuration import Configuration, Refusal, without_password
+from .configuration import Configuration, Refusal, as_text, without_password
 from .exports import NoCheckpoint, TrialExports
+from .memory import SavedStopper, current_stopper
 from .preflight import Preflight, ResourceCallback, check, check_content
 from .printing import again, failed_trials, place, print_best, print_failures
 from .progress import ProgressLines
@@ -23,6 +25,11 @@ from .signals import Interrupted, SignalCallback, exit_code
 from .storage import Storage
 
 DONE, TRIAL_FAILED = 0, 1
+LIMITS = {  # of the whole experiment, by the stopper that knows each
+    "GoalStopper": "metric_goal",
+    "ExperimentPlateauStopper": "plateau_trials",
+    "TimeBudgetStopper": "time_budget_s",
+}
 RESUME, SKIP = ResumeConfig.ResumeType.RESUME, ResumeConfig.ResumeType.SKIP
 
 
@@ -54,6 +61,10 @@ def _may_go_on(settings: Settings, record: Record) -> list[str]:
             )
         if not limits:
             findings.append("extend needs a limit to raise: --num-samples, --max-iterations, …")
+        findings += [
+            f"extend: {limit} would end the experiment again at once; change it too"
+            for limit in _reached(settings, record)
+        ]
         if settings.num_samples < samples:
             findings.append(f"{samples} trials are sampled already; --num-samples can only grow")
         if settings.into and not _may_copy(record.storage, settings.into):
@@ -75,13 +86,39 @@ def _longer(settings: Settings, record: Record) -> bool:
     )
 
 
-def _resume_config(settings: Settings, record: Record) -> ResumeConfig | None:
+def _reached(settings: Settings, record: Record) -> list[str]:
+    """The limits that the experiment has reached, and that end all of it."""
+    make_stopper(settings)
+    saved_stopper = state.saved_stopper(record.storage, record.name)
+    stopper = current_stopper()
+    if stopper is None or not isinstance(saved_stopper, SavedStopper):  # a team's own
+        return []
+    saved_stopper.hand_over()
+    return [_limit(settings, name) for name in stopper.reached()]
+
+
+def _limit(settings: Settings, stopper: str) -> str:
+    """The setting that a stopper is made of, with its value; a team's own is named itself."""
+    field = LIMITS.get(stopper)
+    return f"{PREFIX}{field.upper()}={as_text(getattr(settings, field))}" if field else stopper
+
+
+def _print_stopped(settings: Settings, analysis: ExperimentAnalysis) -> list[str]:
+    """Say what ended the experiment before all its trials. Returns the limits."""
+    stopper = current_stopper()
+    limits = [_limit(settings, name) for name in (stopper.stopped_by if stopper else [])]
+    if limits:
+        never = sum(not trial.last_result.get("training_iteration") for trial in analysis.trials)
+        print(f"Stopped by {', '.join(limits)}; {never} trials had not started.")
+    return limits
+
+
+def _resume_config(settings: Settings) -> ResumeConfig | None:
     """Which trials go on, for Ray."""
     if settings.resume == "false":
         return None
-    finished = RESUME if _longer(settings, record) else SKIP
     return ResumeConfig(
-        finished=finished,  # type: ignore[arg-type]  # Ray's annotation is off
+        finished=SKIP,  # type: ignore[arg-type]  # Ray's annotation is off; see state.settle
         unfinished=RESUME,  # type: ignore[arg-type]
         errored=RESUME if settings.resume == "errored" else SKIP,  # type: ignore[arg-type]
     )
@@ -157,7 +194,7 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
             if finished:
                 print(finished)
                 return DONE
-            resume_config = _resume_config(settings, record)
+            resume_config = _resume_config(settings)
         record.start_run(configuration)
         _print_start(settings, ready)
         callbacks = [
@@ -205,12 +242,19 @@ def _settle(storage: Storage, record: Record, configuration: Configuration) -> s
         raise Refusal(f"the state of {record.name!r} is damaged: {file} can't be read")
     resume = configuration.settings.resume
     longer = _longer(configuration.settings, record)
-    state.settle(storage, record.name, errored=resume == "errored", longer=longer)
-    if resume == "extend":
-        return None
+    new_stopper = (lambda: make_stopper(configuration.settings)) if longer else None
+    state.settle(storage, record.name, errored=resume == "errored", longer=new_stopper)
     trials = saved.trials(storage, record.name)
+    run = record.content["runs"][-1]
+    complete = run["outcome"] in {"done", "trials failed"}
+    if resume == "extend":
+        samples = record.content["settings"]["num_samples"]["value"]
+        drawn = complete and not run.get("stopped_by")
+        over = all(trial.status in {saved.TERMINATED, saved.ERROR} for trial in trials)
+        if drawn and over and configuration.settings.num_samples == samples:
+            raise Refusal("extend: every trial has reached these limits; nothing would run")
+        return None
     failed = [trial for trial in trials if trial.status == saved.ERROR]
-    complete = record.content["runs"][-1]["outcome"] in {"done", "trials failed"}
     if not complete or (failed and resume == "errored"):
         return None
     retry = ""
@@ -252,6 +296,7 @@ def _finish(
     if settings.verbose or failed or no_export:
         print()
     facts: dict[str, Any] = {
+        "stopped_by": _print_stopped(settings, analysis),
         "trials": len(analysis.trials),
         "failed": [trial.trial_id for trial in failed],
         "best": print_best(analysis, settings),

@@ -4,14 +4,18 @@ import copy
 import fnmatch
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from ray import cloudpickle
 from ray.train._internal.session import _TrainingResult
 from ray.tune import Callback, Checkpoint
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.stopper import Stopper
 
 from . import journal, tables
 from .lock import ExperimentLock
@@ -109,7 +113,18 @@ def damaged(storage: Storage, name: str) -> str | None:
     return None
 
 
-def settle(storage: Storage, name: str, *, errored: bool, longer: bool) -> None:
+def saved_stopper(storage: Storage, name: str) -> Any:
+    """The stopper of the newest state, which is unpickled; None where it can't be read."""
+    try:
+        state = json.loads(storage.read(name, str(newest(storage, name))) or b"")
+        return cloudpickle.loads(bytes.fromhex(state["runner_data"]["_stopper"]["value"]))
+    except (ValueError, KeyError, EOFError, ImportError, AttributeError, pickle.UnpicklingError):
+        return None
+
+
+def settle(
+    storage: Storage, name: str, *, errored: bool, longer: Callable[[], Stopper] | None
+) -> None:
     """Make the saved state ready for a resume, after whatever ended the last run.
 
     Trials that had ended keep all their results. The others resume from what the journal has of
@@ -117,11 +132,13 @@ def settle(storage: Storage, name: str, *, errored: bool, longer: bool) -> None:
     that no iteration stands in them twice.
 
     errored: failed trials are to resume, too
-    longer: a trial that had reported its last result trains on; else it only ends
+    longer: makes a stopper with new limits (`extend`): only a trial that has reached one of them
+        has reported its last result
     """
     storage.delete_unfinished(name)
     file = str(newest(storage, name))
     state = json.loads(storage.read(name, file) or b"{}")
+    reopened = _reopen(state, longer)
     ended = {Trial.TERMINATED} if errored else {Trial.TERMINATED, Trial.ERROR}
     saved_step = step = state["runner_data"]["_iteration"]
     entries = journal.entries(storage, name)
@@ -130,8 +147,9 @@ def settle(storage: Storage, name: str, *, errored: bool, longer: bool) -> None:
         entry = entries.pop(trial.trial_id, None)
         newer = entry if entry and entry["step"] > saved_step else None
         trial.restore_run_metadata(newer["run"] if newer else pair[1])
-        if trial.status in ended:
+        if trial.status in ended or trial.trial_id in reopened:
             _complete_tables(storage, name, trial, entry)
+        if trial.status in ended:
             continue
         trial.set_storage(_here(storage, name, trial))
         if newer is not None:
@@ -143,7 +161,8 @@ def settle(storage: Storage, name: str, *, errored: bool, longer: bool) -> None:
         last, result = trial.last_result or {}, saved.metrics if saved else {}
         if saved:
             up_to_date = result.get("training_iteration") == last.get("training_iteration")
-            result["done"] = bool(up_to_date and last.get("done") and not longer)
+            done = longer()(trial.trial_id, last) if longer else last.get("done")
+            result["done"] = bool(up_to_date and done)
         folder = str(trial.relative_logdir)
         for table in tables.FILES:
             rows = storage.read(name, folder, table)
@@ -173,6 +192,29 @@ def _complete_tables(
         if last and rows is not None and not tables.reaches(table, rows, last):
             rows = tables.cut(table, rows, last, trial.trial_id)
             storage.write(rows, name, folder, table)
+
+
+def _reopen(state: dict[str, Any], longer: Callable[[], Stopper] | None) -> set[str]:
+    """Let ended trials run that never did, or that have not reached the new limits: their ids.
+
+    What Ray had decided to do after a checkpoint that it was waiting for holds no more, but for the
+    end of an unfinished trial under the same limits: a scheduler may say that only once.
+    """
+    decisions = state["runner_data"].get("_cached_trial_decisions", {})
+    kept, reopened = {}, set()
+    for pair in state["trial_data"]:
+        trial = Trial.from_json_state(pair[0], stub=True)
+        if trial.status == Trial.TERMINATED:
+            trial.restore_run_metadata(pair[1])
+            last = trial.last_result
+            has_run = last.get("training_iteration")
+            if not has_run or (longer and not longer()(trial.trial_id, last)):
+                pair[0] = json.dumps({**json.loads(pair[0]), "status": Trial.PENDING})
+                reopened.add(trial.trial_id)
+        elif trial.status != Trial.ERROR and decisions.get(trial.trial_id) == TrialScheduler.STOP:
+            kept[trial.trial_id] = TrialScheduler.STOP
+    state["runner_data"]["_cached_trial_decisions"] = {} if longer else kept
+    return reopened
 
 
 def _here(storage: Storage, name: str, trial: Trial) -> Any:

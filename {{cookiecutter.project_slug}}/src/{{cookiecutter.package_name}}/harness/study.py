@@ -17,6 +17,7 @@ from ray.tune.experiment import Trial
 from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform
 
 from ..search_space import search_space
+from . import saved
 from .analysis import Experiment
 from .printing import score
 from .provenance import describe_space
@@ -61,7 +62,9 @@ def make_study(
     for trial, params in zip(experiment.trials, chosen, strict=True):
         value = score(trial, settings)
         state = STATES.get(trial.status, TrialState.COMPLETE)
-        if state == TrialState.COMPLETE and not math.isfinite(value):
+        if experiment.status(trial) == saved.NOT_STARTED:
+            state = TrialState.WAITING
+        elif state == TrialState.COMPLETE and not math.isfinite(value):
             state = TrialState.FAIL
         frozen.append(
             create_trial(
