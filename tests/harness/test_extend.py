@@ -9,7 +9,6 @@ import pytest
 from ray.train._internal.storage import StorageContext
 from ray.tune import PlacementGroupFactory
 from ray.tune.experiment import Trial
-
 from ray_tune_experiment.harness import saved, session, state
 from ray_tune_experiment.harness.journal import encoded
 from ray_tune_experiment.harness.memory import current_stopper
@@ -65,9 +64,7 @@ def statuses(storage: Storage) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("limit", [10, 8, 3])
-def test_a_trial_that_has_done_max_iterations_stays_completed(
-    storage: Storage, limit: int
-) -> None:
+def test_a_trial_that_has_done_max_iterations_stays_completed(storage: Storage, limit: int) -> None:
     write_state(storage, {"a": ("TERMINATED", 10, 0.5), "b": ("TERMINATED", 2, 0.5)})
     settings = extended(max_iterations=limit, num_samples=20)
     state.settle(storage, "x", errored=False, longer=lambda: make_stopper(settings))

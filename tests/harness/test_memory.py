@@ -15,7 +15,6 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.stopper import Stopper
 from ray.tune.utils.callback import _create_default_callbacks
-
 from ray_tune_experiment import tune_run as team
 from ray_tune_experiment.data import load_data
 from ray_tune_experiment.harness import memory
@@ -35,7 +34,7 @@ def no_stopper(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The time of a stopper: `now` of the clock that only goes on, `date` of the one that is set."""
+    """A stopper's time: `now` of the clock that only goes on, `date` of the one that is set."""
     time = SimpleNamespace(now=0.0, date=1e9)
     time.monotonic, time.time = lambda: time.now, lambda: time.date
     monkeypatch.setattr(memory, "time", time)
@@ -159,7 +158,9 @@ def test_two_callbacks_of_a_class_have_two_states() -> None:
 
 def test_the_state_of_a_callback_that_is_gone_needs_no_class() -> None:
     counter = Counter()
-    memory.Callbacks(counter).set_state({"Gone": b"no pickle", "Counter": pickle.dumps({"count": 3})})
+    memory.Callbacks(counter).set_state(
+        {"Gone": b"no pickle", "Counter": pickle.dumps({"count": 3})}
+    )
     assert counter.count == 3
 
 
@@ -366,4 +367,6 @@ def test_a_stopper_is_saved_in_rays_state() -> None:
 
     make_stopper(Settings())
     saved = encoded(memory.current_stopper())
-    assert b"ray_tune_experiment.harness.memory" in bytes.fromhex(json.loads(json.dumps(saved))["value"])
+    assert b"ray_tune_experiment.harness.memory" in bytes.fromhex(
+        json.loads(json.dumps(saved))["value"]
+    )
