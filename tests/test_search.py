@@ -26,7 +26,7 @@ from {PACKAGE}.harness.search import _Unpickler
 
 folder = Path(sys.argv[1])
 found = {{}}
-(states,) = pickle.loads(max(folder.glob("callback-states-*.pkl")).read_bytes()).values()
+states = pickle.loads(max(folder.glob("callback-states-*.pkl")).read_bytes())[0]
 learned = _Unpickler(pickle.loads(states["SearchMemory"])["scheduler"], {{}}).load()
 if "_brackets" in learned:
     (bracket,) = learned["_brackets"]
