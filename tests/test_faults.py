@@ -459,7 +459,7 @@ def test_one_run_at_a_time(project: Project, whole: Experiment) -> None:  # noqa
     killed = project.start_program("-c", KILLED_WHILE_WRITING, project.folder / "results")
     assert killed.wait() == -signal.SIGKILL, killed.said
     assert (experiment.folder / "experiment.json").read_bytes() == before
-    (left,) = experiment.folder.glob("experiment.json.*.part")
+    (left,) = experiment.folder.glob(".experiment.json.*.part")
     left.write_bytes(before[: len(before) // 2])
     assert "killed" in project.run("list")
     assert "killed" in project.run("show", "x")
