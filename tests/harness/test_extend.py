@@ -165,7 +165,7 @@ def test_the_time_that_is_spent_has_to_change_too(storage: Storage) -> None:
     write_state(storage, {"a": ("TERMINATED", 3, 0.5)}, before)
     stopper = current_stopper()
     assert stopper is not None
-    stopper.stoppers["TimeBudgetStopper"].spent = 60.0  # type: ignore[attr-defined]
+    stopper.stoppers["TimeBudgetStopper"].spent = 60.0
     content = json.loads(storage.read("x", FILE) or b"")
     content["runner_data"]["_stopper"] = encoded(stopper)
     storage.write(json.dumps(content).encode(), "x", FILE)
@@ -177,7 +177,7 @@ def test_the_time_that_is_spent_has_to_change_too(storage: Storage) -> None:
 
 def test_a_search_that_everything_ended_samples_on_when_extended() -> None:
     search = RandomSearch(Settings(num_samples=8))
-    search.set_finished()  # type: ignore[no-untyped-call]  # as Ray does for METRIC_GOAL
+    search.set_finished()  # as Ray does for METRIC_GOAL
     kept = search.get_state()
     for settings, finished in [(extended(num_samples=8), False), (Settings(num_samples=8), True)]:
         again = RandomSearch(settings)

@@ -163,7 +163,11 @@ def test_what_is_never_called_is_not_tried() -> None:
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             raise RuntimeError("not needed")
 
-    never = {"checkpoint_frequency": 0, "checkpoint_at_end": False, "reuse_actors": False}
+    never: dict[str, Any] = {
+        "checkpoint_frequency": 0,
+        "checkpoint_at_end": False,
+        "reuse_actors": False,
+    }
     assert tried(Bare, **never).findings == []
     found = tried(Bare).findings
     assert len(found) == 1, found

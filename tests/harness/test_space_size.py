@@ -27,12 +27,12 @@ SPACE = {
         ({"num_samples": 2, "search_alg": "optuna"}, [], 2),
     ],
 )
-def test_grids_times_samples(settings: dict, points: list, expected: int) -> None:
+def test_grids_times_samples(settings: dict[str, Any], points: list[Any], expected: int) -> None:
     assert count_trials(Settings(**settings), SPACE, points) == expected
 
 
 @pytest.mark.parametrize("points", [[], [{"seed": 1}]])
-def test_more_samples_after_a_resume(points: list) -> None:
+def test_more_samples_after_a_resume(points: list[Any]) -> None:
     def search(samples: int) -> RandomSearch:
         made = RandomSearch(Settings(num_samples=samples), points)
         run = tune.Experiment("x", tune.Trainable, config=SPACE, num_samples=samples)
