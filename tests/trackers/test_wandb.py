@@ -37,6 +37,11 @@ def nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
     wandb.teardown()
 
 
+def services() -> list[Any]:
+    """wandb's own processes."""
+    return [child for child in psutil.Process().children(True) if child.name() == "wandb-core"]
+
+
 def test_no_key() -> None:
     """A finding, and no prompt."""
     (finding,) = tracker.check(Settings())
@@ -49,6 +54,7 @@ def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     (finding,) = tracker.check(Settings())
     assert finding.startswith("WANDB_API_KEY: Failed to authenticate with http://127.0.0.1:9")
     assert KEY not in finding
+    assert not services()  # else the end of the command may wait ten minutes for it
 
 
 @pytest.fixture
@@ -109,9 +115,7 @@ def test_its_own_process_is_killed(
     """As when memory is short: the trials continue, and so do their runs."""
     callback.on_trial_start(0, [], TRIAL)
     report(callback, 1)
-    (process,) = [
-        child for child in psutil.Process().children(True) if child.name() == "wandb-core"
-    ]
+    (process,) = services()
     process.kill()
     process.wait(10)
     step, killed = 1, callback.runs["a_00000"]
