@@ -17,9 +17,8 @@ import pytest
 import sqlalchemy
 from mlflow import MlflowClient
 from ray.tune.experiment import Trial
-from ray.tune.stopper import TimeoutStopper
 from ray_tune_experiment import tracker
-from ray_tune_experiment.harness import claim, memory
+from ray_tune_experiment.harness import lock, memory
 from ray_tune_experiment.harness.journal import encoded
 from ray_tune_experiment.harness.storage import Storage
 from ray_tune_experiment.settings import Settings
@@ -147,14 +146,14 @@ def test_the_time_budget_of_the_run_is_left_alone(
     experiment: tracker.MlflowExperiment, storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The state holds the time that was spent before; a resume has counted it already."""
-    spent = memory.RememberingStopper(timeout := TimeoutStopper(60))
-    timeout._budget -= 50
+    spent = memory.RememberingStopper(budget := memory.TimeBudgetStopper(60))
+    budget.set_state({"spent": 50.0})
     file = max((storage / "x").glob("experiment_state-*.json"))
     state = json.loads(file.read_text())
     state["runner_data"]["_stopper"] = encoded(spent)
     file.write_text(json.dumps(state))
     monkeypatch.setattr(memory, "_current", None)
-    memory.RememberingStopper(TimeoutStopper(60))
+    memory.RememberingStopper(memory.TimeBudgetStopper(60))
     experiment.catch_up()
     experiment.keep_best()
     assert memory.seconds_left() == 60
@@ -383,7 +382,7 @@ def test_the_command_with_a_wrong_name(
     settings: Settings, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command("xx") == 2
-    said = "error: EXPERIMENT_NAME='xx': no such experiment; nearest is x\n"
+    said = "error: EXPERIMENT_NAME='xx': no such experiment; did you mean x?\n"
     assert capsys.readouterr().err == said
 
 
@@ -394,7 +393,7 @@ def test_the_command_while_the_experiment_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Two at once would log every result twice."""
-    with claim.claimed(Storage(str(storage)), "x"):
+    with lock.locked(Storage(str(storage)), "x"):
         assert command("x") == 2
     said = "error: EXPERIMENT_NAME='x': it is running, and tells MLflow itself\n"
     assert capsys.readouterr().err == said
