@@ -93,6 +93,8 @@ def test_the_new_limits_say_which_trials_train_on(
 def test_a_trial_that_never_started_can_run(storage: Storage, longer: Any) -> None:
     """METRIC_GOAL and the like end trials that were only waiting; Ray calls them TERMINATED."""
     write_state(storage, {"a": ("TERMINATED", 0, 0.5), "b": ("ERROR", 0, 0.5)})
+    for trial_id in "ab":
+        storage.write(b"", "x", trial_id, "result.json")  # a logger makes it when a trial starts
     state.settle(storage, "x", errored=False, longer=longer)
     assert statuses(storage) == {"a": "PENDING", "b": "ERROR"}
 

@@ -187,9 +187,9 @@ def _complete_tables(
     if entry is not None:
         journal.bring_files(storage, name, entry, only_longer=True)
     folder, last = str(trial.relative_logdir), trial.last_result or {}
-    for table in tables.FILES:
+    for table in tables.FILES if "training_iteration" in last else ():
         rows = storage.read(name, folder, table)
-        if last and rows is not None and not tables.reaches(table, rows, last):
+        if rows is not None and not tables.reaches(table, rows, last):
             rows = tables.cut(table, rows, last, trial.trial_id)
             storage.write(rows, name, folder, table)
 
