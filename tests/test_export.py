@@ -45,7 +45,7 @@ rows, checkpoints = sys.argv[1], json.loads(sys.argv[2])
 data = load_data(Path(rows), "label")
 predicted = []
 for folder, config in checkpoints:
-    trainable = ExperimentTrainable.without_ray(config, data, Path(sys.argv[3]), {"cpu": 1})
+    trainable = ExperimentTrainable.without_ray(config, data, Path(sys.argv[3]), {{"cpu": 1}})
     trainable.restore_folder(Path(folder))
     probabilities = trainable.model.classifier.predict_proba(data.x_valid)
     predicted.append([trainable.model.evaluate(data), probabilities.tolist()])
