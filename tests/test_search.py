@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -58,7 +59,7 @@ print(json.dumps(found))
 
 # Asks for many checks in one process: each takes a flag list, and what is done to the code before.
 CHECKS = f"""
-import contextlib, io, json, sys
+import contextlib, io, json, sys, threading
 
 from {PACKAGE} import search_space as spaces
 from {PACKAGE}.harness import preflight
@@ -74,6 +75,10 @@ for flags, what in json.loads(sys.argv[1]):
         sys.modules["hyperopt"] = None
     elif what == "a grid":
         preflight.search_space = lambda: {{**space(), "deep": {{"er": tune.grid_search([1, 2])}}}}
+    elif what == "a choice of spaces":
+        preflight.search_space = lambda: {{"a": tune.choice([{{"b": tune.randn(0, 1)}}])}}
+    elif what == "a lock":
+        preflight.search_space = lambda: {{**space(), "deep": {{"er": threading.Lock()}}}}
     elif what == "normal":
         preflight.search_space = lambda: {{**space(), "normal": tune.randn(0, 1)}}
     elif what == "not sampled":
@@ -98,6 +103,29 @@ for algorithm in ("optuna", "hyperopt", "nevergrad"):
         found.append([search.searcher.suggest(str(number)) for number in range(3)])
     print(json.dumps([algorithm, *found], default=int))
 """
+
+# Added to the search space: all that is not a plain domain.
+RICH = """
+
+import math
+import random
+
+_plain_space = search_space
+
+
+def search_space():
+    return _plain_space() | {
+        "nested": {"rate": tune.quniform(0, 1, 0.1), "list": [tune.uniform(0, 1), 0.5]},
+        "layers": tune.choice([(64,), (64, 32)]),
+        "kind": tune.choice([{"name": "a", "rate": tune.uniform(0, 1)}]),
+        "call": tune.choice([math.sin, lambda x: x]),
+        "drawn": tune.sample_from(random.random),
+        "twice": tune.sample_from(lambda config: config["nested"]["rate"] * 2),
+        "fixed": 10,
+    }
+"""
+RICH_NAMES = ["nested/rate", "nested/list/0", "layers", "kind/name", "kind/rate", "call",
+              "drawn", "twice"]  # fmt: skip
 
 
 def look(project: Project, experiment: Experiment) -> dict[str, Any]:  # noqa: F811
@@ -150,6 +178,37 @@ def go_on(project: Project, said: str, *flags: object) -> str:  # noqa: F811
 
 def config(trial: Any) -> dict[str, Any]:
     return {key: trial.result["config"][key] for key in POINTS[0]}
+
+
+def table(project: Project, name: str) -> list[dict[str, str]]:  # noqa: F811
+    """What `trials` shows of each trial's hyperparameters, the best first."""
+    shown = project.run("trials", name).splitlines()[1:]
+    head, *lines = (re.split(r"\s{2,}", line) for line in shown)
+    assert set(RICH_NAMES) <= set(head)
+    return [{k: v for k, v in zip(head, line, strict=True) if k in RICH_NAMES} for line in lines]
+
+
+def test_a_search_space_of_any_kind(project: Project) -> None:  # noqa: F811
+    """Sampled, resumed and extended, shown, exported, and what another experiment begins with."""
+    with (project.copy_source() / "search_space.py").open("a") as file:
+        file.write(RICH)
+    short = ("--num-samples", 2, "--max-iterations", 1)
+    said = project.run("run", "--name", "first", *short)
+    assert "Traceback" not in said
+    for name in RICH_NAMES:
+        assert f"  {name} = " in said
+    first = table(project, "first")
+    project.run("extend", "first", "--num-samples", 3)
+    extended = table(project, "first")
+    assert len(extended) == 3
+    assert all(row in extended for row in first)  # also what `sample_from` drew by chance
+    project.run("run", "--name", "second", *short, "--points-to-evaluate", "first:2")
+    assert sorted(map(str, table(project, "second"))) == sorted(map(str, extended[:2]))
+    assert "Exported model" in project.run("export", "second")
+    shown = project.run("show", "second")
+    assert "nested/rate Float(0, 1) Uniform q=0.1" in shown
+    assert "fixed fixed 10" in shown
+    assert " at 0x" not in shown
 
 
 def test_optuna_with_asha_from_a_file(project: Project) -> None:  # noqa: F811
@@ -282,6 +341,8 @@ def test_hyperband(project: Project) -> None:  # noqa: F811
 REFUSED: list[tuple[list[object], str, list[str]]] = [
     (["--search-alg", "hyperopt"], "without hyperopt", ["uv sync --extra hyperopt"]),
     (["--search-alg", "optuna"], "a grid", ["'optuna': it takes no grid, and deep/er is one"]),
+    (["--search-alg", "optuna"], "a choice of spaces", ["no search space in a choice, as a has"]),
+    ([], "a lock", ["search_space.py: 'deep/er' holds a _thread.lock, which has no stable"]),
     (["--search-alg", "hyperopt"], "normal", []),
     (["--search-alg", "nevergrad"], "normal", ["it needs bounds, and normal has none"]),
     (["--search-alg", "tpe"], "", ["should be 'random', 'optuna', 'hyperopt' or 'nevergrad'"]),
@@ -298,7 +359,7 @@ REFUSED: list[tuple[list[object], str, list[str]]] = [
     (
         ["--points-to-evaluate", "rate.json"],
         "",
-        ["point 1: no hyperparameter 'learning_rat'; nearest"],
+        ["point 1: no hyperparameter 'learning_rat'; did you mean learning_rate?"],
     ),
     (["--points-to-evaluate", "far.json"], "", ["point 1: learning_rate=2 is not in Float"]),
     (["--points-to-evaluate", "few.json"], "", []),

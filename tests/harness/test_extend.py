@@ -156,7 +156,8 @@ def test_a_limit_that_was_reached_has_to_change_too(
     before = Settings(max_iterations=10, **limits)
     write_state(storage, {"a": ("TERMINATED", 3, 0.5)}, before)
     settings = extended(num_samples=20, **limits)
-    findings = [f for f in session._may_go_on(settings, record(storage, before)) if "again" in f]
+    ready = record(storage, before)
+    findings = [f for f in session._may_go_on(settings, ready, {}) if "again" in f]
     assert len(findings) == bool(named)
     assert all(re.search(str(named), finding) for finding in findings)
 

@@ -10,6 +10,7 @@ from ray.tune.logger import CSVLoggerCallback, LoggerCallback
 
 from .harness.journal import JsonLogger
 from .harness.printing import cause
+from .harness.space import plain
 from .harness.storage import replace_text
 from .harness.tensorboard import TensorboardLogger
 from .settings import METRICS, Settings
@@ -48,7 +49,8 @@ class BestLogger(LoggerCallback):
             self.best = value
             best = {k: result[k] for k in ("trial_id", "training_iteration", *METRICS, "config")}
             # Beside the trial's folder; Ray copies it to the storage path with its own state.
-            replace_text(Path(trial.local_path).with_name("best.json"), json.dumps(best, indent=2))
+            text = json.dumps(best, indent=2, default=plain)  # of a function, its name
+            replace_text(Path(trial.local_path).with_name("best.json"), text)
 
     def get_state(self) -> dict[str, Any]:
         """What a resume gives back to `set_state`."""

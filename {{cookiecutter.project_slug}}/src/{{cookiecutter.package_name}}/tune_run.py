@@ -17,12 +17,12 @@ from ray.tune.schedulers import (
 )
 from ray.tune.search import SearchAlgorithm
 from ray.tune.tune_config import ResumeConfig
-from ray.tune.utils import flatten_dict
+from ray.tune.utils.util import unflatten_dict  # type: ignore[attr-defined]
 
 from .callbacks import make_callbacks
 from .data import Data, load_data
 from .harness.memory import Callbacks
-from .harness.points import load_points
+from .harness.points import fitted, load_points
 from .harness.progress import ProgressLines
 from .harness.search import (
     ModelSearch,
@@ -33,6 +33,7 @@ from .harness.search import (
     mutations,
     within,
 )
+from .harness.space import stand_in
 from .harness.storage import Storage
 from .search_space import search_space
 from .settings import Settings
@@ -109,7 +110,11 @@ def make_search(settings: Settings, points: Sequence[Point]) -> SearchAlgorithm:
     until they have seen 10 (Optuna) or 20 (HyperOpt) trials. nevergrad: the (1+1) evolution
     strategy, which starts in the middle of the space and changes the best so far.
     """
-    flat = [flatten_dict(point) for point in points]  # nested hyperparameters as `outer/inner`
+    space = search_space()
+    values = [fitted(point, space, whole=False) for point in points]
+    if settings.search_alg == "random":
+        return RandomSearch(settings, values, space)
+    flat = [stand_in(space, point) for point in values]  # nested hyperparameters as `outer/inner`
     if settings.search_alg == "optuna":
         import optuna
         from ray.tune.search.optuna import OptunaSearch
@@ -120,16 +125,15 @@ def make_search(settings: Settings, points: Sequence[Point]) -> SearchAlgorithm:
         from ray.tune.search.hyperopt import HyperOptSearch
 
         searcher = HyperOptSearch(
-            random_state_seed=settings.seed, points_to_evaluate=list(points) or None
+            random_state_seed=settings.seed,
+            points_to_evaluate=[unflatten_dict(point) for point in flat] or None,
         )
         return ModelSearch(searcher, settings)
-    if settings.search_alg == "nevergrad":
-        import nevergrad
-        from ray.tune.search.nevergrad import NevergradSearch
+    import nevergrad
+    from ray.tune.search.nevergrad import NevergradSearch
 
-        optimizer = nevergrad.optimizers.OnePlusOne
-        return ModelSearch(NevergradSearch(optimizer, points_to_evaluate=flat), settings)
-    return RandomSearch(settings, points)
+    optimizer = nevergrad.optimizers.OnePlusOne
+    return ModelSearch(NevergradSearch(optimizer, points_to_evaluate=flat), settings)
 
 
 def make_scheduler(settings: Settings) -> TrialScheduler:
@@ -152,7 +156,7 @@ def make_scheduler(settings: Settings) -> TrialScheduler:
         return PopulationBasedTraining(
             "training_iteration",
             perturbation_interval=max(grace, longest // 5),
-            hyperparam_mutations=mutations(space),
+            hyperparam_mutations=unflatten_dict(mutations(space)),
             custom_explore_fn=within(space),
         )
     return FIFOScheduler()

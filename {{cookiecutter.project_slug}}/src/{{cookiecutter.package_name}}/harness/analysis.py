@@ -27,6 +27,7 @@ from .configuration import FLAG, Configuration, Refusal
 from .overview import find, outcome
 from .printing import best_trial, cause, score
 from .provenance import OF_THE_COMMAND, Record
+from .space import chosen
 
 if TYPE_CHECKING:
     import optuna
@@ -185,9 +186,7 @@ class Experiment(ExperimentAnalysis):
 
     def parameters(self, trial: Trial) -> dict[str, Any]:
         """What was chosen for a trial, by name; `outer/inner` for what is nested."""
-        space = self.record.content["search_space"]
-        chosen = saved.tuned(trial.config, trial.evaluated_params).items()
-        return {k: value for k, value in chosen if k in space or k.partition("/")[0] in space}
+        return chosen(trial.config, self.record.tuned)
 
     def status(self, trial: Trial) -> str:
         """How a trial ended, or where it is, in a word or two."""

@@ -84,7 +84,7 @@ def print_experiment(settings: Settings) -> None:
     print(f"{record.name}{parent}: {outcome(record)}. {_best(record)}")
     print(f"data  {content['data']['source']} {content['data'].get('sha256', '')[:12]}")
     for name, domain in content["search_space"].items():
-        print(f"tuned {name}: {domain}")
+        print(f"search space: {name} {domain}")
     ends = [*(run["outcome"] for run in content["runs"][:-1]), outcome(record)]
     for number, (run, end) in enumerate(zip(content["runs"], ends, strict=True), 1):
         git = run["git"]

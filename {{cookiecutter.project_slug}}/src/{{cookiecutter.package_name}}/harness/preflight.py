@@ -4,13 +4,12 @@ import importlib.util
 import math
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 from ray.tune import Callback
-from ray.tune.search.sample import Categorical, Domain, Float, Integer
+from ray.tune.search.sample import Categorical, Float
 
 from ..data import Data, load_data
 from ..search_space import search_space
@@ -23,6 +22,7 @@ from .points import load_points
 from .provenance import DIFF, HALF, Record, experiments
 from .rehearsal import rehearse
 from .search import MUTABLE, Point, count_trials, mutations
+from .space import corners, describe_space, variables, with_stand_ins
 from .storage import Storage
 
 GIGABYTE = 1e9
@@ -38,6 +38,7 @@ class Preflight:
 
     storage: Storage | None = None
     record: Record | None = None
+    space: dict[str, str] = field(default_factory=dict)  # as experiment.json has it
     data: Data | None = None
     points: list[Point] = field(default_factory=list)
     trials: int = 0  # that a run has, from its beginning to its end
@@ -52,6 +53,10 @@ class Preflight:
 def check(configuration: Configuration) -> Preflight:
     """Check the storage, and that NAME is free, or there to go on with. Nothing is left behind."""
     result = Preflight()
+    try:
+        result.space = describe_space(search_space())
+    except ValueError as error:
+        raise Refusal(f"search_space.py: {error}") from None
     _check_storage(configuration, result)
     if result.storage is not None:
         _check_name(configuration, result, must_exist=configuration.settings.resume != "false")
@@ -134,43 +139,27 @@ def _check_search(settings: Settings, result: Preflight) -> None:
     result.trials = count_trials(settings, space, result.points)
     if algorithm == "random":
         return
-    if grids := _named(space, _is_grid):
-        result.findings.append(
-            f"{given}: it takes no grid, and {grids[0]} is one; SEARCH_ALG=random does"
-        )
-        return
-    if algorithm == "nevergrad" and (unbounded := _named(space, _is_unbounded)):
-        result.findings.append(f"{given}: it needs bounds, and {unbounded[0]} has none")
+    for name, (_, domain) in variables(space).items():
+        if domain.is_grid():
+            reason = f"it takes no grid, and {name} is one; SEARCH_ALG=random does"
+        elif isinstance(domain, Categorical) and any(variables({"": c}) for c in domain.categories):
+            reason = f"it takes no search space in a choice, as {name} has; SEARCH_ALG=random does"
+        elif algorithm == "nevergrad" and isinstance(domain, Float) and math.isinf(domain.upper):
+            reason = f"it needs bounds, and {name} has none"
+        else:
+            continue
+        result.findings.append(f"{given}: {reason}")
         return
     try:
         search = make_search(settings, result.points)
-        search.set_search_properties(settings.metric, settings.mode, space)
+        search.set_search_properties(settings.metric, settings.mode, with_stand_ins(space))
     except Exception as error:  # whatever a searcher says of the space is the finding
         result.findings.append(f"{given}: search space: {str(error).splitlines()[0]}")
 
 
-def _named(space: dict[str, Any], wanted: Callable[[Any], bool], above: str = "") -> list[str]:
-    """The hyperparameters that are what is wanted, also in nested ones."""
-    found: list[str] = []
-    for key, value in space.items():
-        if wanted(value):
-            found.append(above + key)
-        elif isinstance(value, dict):
-            found += _named(value, wanted, f"{above}{key}/")
-    return found
-
-
-def _is_grid(value: Any) -> bool:
-    return isinstance(value, dict) and set(value) == {"grid_search"}
-
-
-def _is_unbounded(value: Any) -> bool:
-    return isinstance(value, Float) and math.isinf(value.upper - value.lower)
-
-
 def _check_scheduler(settings: Settings, result: Preflight) -> None:
     """Refuse what a scheduler can't work with, instead of letting it do nothing."""
-    name, space, found = settings.scheduler, search_space(), []
+    name, space, found = settings.scheduler, search_space(), list[str]()
     concurrent = f"{PREFIX}MAX_CONCURRENT_TRIALS={settings.max_concurrent_trials}"
     grace = f"{PREFIX}GRACE_ITERATIONS={settings.grace_iterations}"
     if name in {"hyperband", "pbt"} and settings.checkpoint_frequency == 0:
@@ -243,7 +232,11 @@ def _check_trainable(settings: Settings, result: Preflight, data: Data) -> None:
         reason = f"{type(error).__name__}: {_first_line(error)}"
         result.findings.append(f"data.py: {type(data).__name__}.sample fails with {reason}")
         return
-    configs = corners({"seed": settings.seed, **search_space()})
+    try:
+        configs = corners({"seed": settings.seed, **search_space()})
+    except ValueError as error:
+        result.findings.append(f"search_space.py: {_first_line(error)}")
+        return
     load_export = getattr(part("model"), "load_export", None)
     found = rehearse(ExperimentTrainable, configs, sample, settings, METRICS, load_export)
     result.findings += found.findings
@@ -275,33 +268,6 @@ def _check_size(result: Preflight) -> None:
                 f"{name}: {size / 1e6:.0f} MB would go to the workers with each trial, at most"
                 f" {most / 1e6:.0f}; hand large objects over as tune_run.py does the data"
             )
-
-
-def corners(space: dict[str, Any]) -> list[dict[str, Any]]:
-    """One configuration a bound: everything least, everything most, each category once.
-
-    Domains without bounds (`tune.sample_from`, normal distributions) are sampled.
-    """
-    ranges = {key: _extremes(value) for key, value in space.items()}
-    longest = max((len(values) for values in ranges.values()), default=0)
-    return [
-        {key: values[min(index, len(values) - 1)] for key, values in ranges.items()}
-        for index in range(longest)
-    ]
-
-
-def _extremes(value: Any) -> list[Any]:
-    if isinstance(value, Categorical):
-        return list(value.categories)
-    if isinstance(value, Integer):
-        return [value.lower, value.upper - 1]
-    if isinstance(value, Float) and abs(value.lower) < float("inf") > abs(value.upper):
-        return [value.lower, value.upper]
-    if isinstance(value, Domain):
-        return [value.sample()]
-    if isinstance(value, dict):
-        return list(value["grid_search"]) if _is_grid(value) else corners(value)
-    return [value]
 
 
 class ResourceCallback(Callback):

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from ray.tune.experiment import Trial
 
 from ..settings import Settings
 from .configuration import Configuration, as_flags, program, without_password
-from .saved import plain, tuned
+from .saved import plain
+from .space import chosen
+from .space import plain as as_saved
 
 
 def best_trial(analysis: ExperimentAnalysis, settings: Settings) -> Trial | None:
@@ -59,23 +62,28 @@ def print_failures(analysis: ExperimentAnalysis, settings: Settings) -> None:
             print(text)
 
 
-def print_best(analysis: ExperimentAnalysis, settings: Settings) -> dict[str, Any] | None:
-    """Print the best configuration and its metric. Returns them, None without a finite metric."""
+def print_best(
+    analysis: ExperimentAnalysis, settings: Settings, names: Sequence[str]
+) -> dict[str, Any] | None:
+    """Print the best configuration and its metric. Returns them, None without a finite metric.
+
+    names: those of the hyperparameters
+    """
     best = best_trial(analysis, settings)
     if best is None:
         print(f"No trial reported a finite {settings.metric}: there is no best configuration.")
         return None
-    value = score(best, settings)
-    best_of = f"Best of {len(analysis.trials)} trials: {settings.metric} {value:.4f}"
+    best_value = score(best, settings)
+    best_of = f"Best of {len(analysis.trials)} trials: {settings.metric} {best_value:.4f}"
     last = f"{best.last_result.get(settings.metric, math.nan):.4f}"
     print(best_of if best_of.endswith(last) else f"{best_of}, {last} in its last iteration")
-    for name, chosen in tuned(best.config, best.evaluated_params).items():
-        print(f"  {name} = {chosen:.4g}" if isinstance(chosen, float) else f"  {name} = {chosen}")
+    for name, value in chosen(best.config, names).items():
+        print(f"  {name} = {value:.4g}" if isinstance(value, float) else f"  {name} = {value}")
     print(f"  in {place(settings, best)}")
     return {
         "trial": best.trial_id,
-        settings.metric: value,
-        "config": {k: v for k, v in best.config.items() if isinstance(v, str | int | float | bool)},
+        settings.metric: best_value,
+        "config": as_saved(best.config),
     }
 
 

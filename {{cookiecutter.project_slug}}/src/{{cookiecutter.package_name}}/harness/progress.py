@@ -18,10 +18,11 @@ from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
+from ..search_space import search_space
 from ..settings import METRICS, Settings
 from .memory import seconds_left
 from .printing import score
-from .saved import tuned
+from .space import chosen, variables
 
 LOOKS_PER_SECOND = 4.0
 SECONDS_BETWEEN_LINES = 30.0
@@ -42,6 +43,7 @@ class ProgressLines(ProgressReporter):
         self._pace = Pace(int(min(settings.max_iterations,
                                   settings.stop.get("training_iteration", math.inf))))  # fmt: skip
         self._total = 0  # Ray counts them
+        self._names = list(variables(search_space()))
         self._ended: set[str] = set()
         self._running = self._failed = 0
         self._best: float | None = None  # of the trials that have ended
@@ -156,9 +158,8 @@ class ProgressLines(ProgressReporter):
 
     def _outcome(self, trial: Trial) -> str:
         result, metric = trial.last_result or {}, self._settings.metric
-        chosen = tuned(trial.config, trial.evaluated_params)
         values = " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
-                         for key, value in chosen.items())  # fmt: skip
+                         for key, value in chosen(trial.config, self._names).items())  # fmt: skip
         iterations = result.get("training_iteration", 0)
         return (
             f"trial {trial.trial_id}  {metric} {result.get(metric, math.nan):.4f}"

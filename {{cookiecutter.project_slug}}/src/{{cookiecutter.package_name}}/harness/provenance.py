@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..settings import PREFIX, Settings
 from .configuration import PACKAGE, Configuration, Refusal, as_flags, as_text, without_password
+from .saved import tuned
 from .storage import Storage
 
 FILE = "experiment.json"
@@ -35,20 +36,6 @@ FIXED = (
     "scheduler",
     "grace_iterations",
 )
-
-
-def describe_space(space: dict[str, Any]) -> dict[str, str]:
-    """The search space as text, to be read and to be compared."""
-    return {key: describe(value) for key, value in space.items()}
-
-
-def describe(value: Any) -> str:
-    """A domain of the search space as text."""
-    domain = getattr(value, "domain_str", None)
-    if domain is None or callable(domain):
-        return repr(value)
-    sampler = value.get_sampler() if hasattr(value, "get_sampler") else ""
-    return f"{type(value).__name__}{domain} {type(sampler).__name__.strip('_')}"
 
 
 def describe_data(path: Path | None, target: str | None) -> dict[str, Any]:
@@ -185,7 +172,7 @@ class Record:
         cls,
         storage: Storage,
         configuration: Configuration,
-        space: dict[str, Any],
+        space: dict[str, str],
         points: list[dict[str, Any]],
     ) -> "Record":
         settings = configuration.settings
@@ -197,12 +184,17 @@ class Record:
                 "package": PACKAGE,
                 "parent": None,
                 "created": now(),
-                "search_space": describe_space(space),
+                "search_space": space,
                 "points": points,
                 "data": describe_data(settings.data_path, settings.target),
                 "runs": [],
             },
         )
+
+    @property
+    def tuned(self) -> list[str]:
+        """The names of the hyperparameters."""
+        return tuned(self.content["search_space"])
 
     def foreign(self) -> str | None:
         """Why this package can't go on with the experiment: Ray's state names its modules."""
@@ -285,12 +277,11 @@ class Record:
                 words += as_flags(field, value)
         return shlex.join(["run", *words])
 
-    def differences(self, settings: Settings, space: dict[str, Any]) -> list[str]:
+    def differences(self, settings: Settings, space: dict[str, str]) -> list[str]:
         """What makes this another experiment than the one recorded, one line each."""
         was, found = self.content, []
-        now_space = describe_space(space)
-        for key in sorted({*was["search_space"], *now_space}):
-            old, new = was["search_space"].get(key), now_space.get(key)
+        for key in sorted({*was["search_space"], *space}):
+            old, new = was["search_space"].get(key), space.get(key)
             if old != new:
                 found.append(f"search space: {key} was {old or 'not there'}, is {new or 'gone'}")
         now_data = describe_data(settings.data_path, settings.target)

@@ -1,8 +1,13 @@
 """What is saved of an experiment's trials, read without Ray: nothing in it is executed."""
 
 import fnmatch
+import hashlib
+import io
 import json
 import math
+import pickle
+import pickletools
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +18,9 @@ from .storage import Storage
 EXPERIMENT = "experiment_state-*.json"
 ERROR, TERMINATED, PENDING = "ERROR", "TERMINATED", "PENDING"  # as Ray calls them
 NOT_STARTED = "not started"  # METRIC_GOAL, or another limit of the whole, was reached before
+PICKLED = "CLOUDPICKLE_FALLBACK"  # as Ray marks what is no JSON
+POSITIONS = {"FRAME", "MEMOIZE", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"}  # in a pickle
+FIXED = "fixed "  # how the description of a value that is not tuned begins
 
 
 @dataclass
@@ -21,7 +29,7 @@ class SavedTrial:
 
     number: in the order in which they were sampled, from 0
     folder: below the experiment's
-    parameters: what was chosen for it, by name, as it is now; config: all that it is given
+    parameters: what was chosen for it (`chosen`); config: all that it is given
     last: its last result; analysis: each metric's max, min, avg, last, last-5-avg, last-10-avg
     error_file: in its folder; None without a failure
     """
@@ -52,8 +60,10 @@ def newest(storage: Storage, name: str) -> str | None:
     return max(fnmatch.filter(storage.files(name), EXPERIMENT), default=None)
 
 
-def trials(storage: Storage, name: str) -> list[SavedTrial]:
+def trials(storage: Storage, name: str, names: Collection[str] = ()) -> list[SavedTrial]:
     """The trials of the newest state, in the order in which they were sampled.
+
+    names: what is tuned, for `parameters`
 
     Empty when nothing has been saved. Raises ValueError when it can't be read.
     """
@@ -62,20 +72,20 @@ def trials(storage: Storage, name: str) -> list[SavedTrial]:
         return []
     try:
         pairs = json.loads(storage.read(name, file) or b"")["trial_data"]
-        read = [_trial(json.loads(trial), json.loads(run)) for trial, run in pairs]
+        read = [_trial(json.loads(trial), json.loads(run), names) for trial, run in pairs]
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"the state of {name!r} is damaged: {file} can't be read") from None
     return sorted(read, key=lambda trial: (trial.number, trial.id))
 
 
-def _trial(trial: dict[str, Any], run: dict[str, Any]) -> SavedTrial:
+def _trial(trial: dict[str, Any], run: dict[str, Any], names: Collection[str]) -> SavedTrial:
     number = str(trial["experiment_tag"]).partition("_")[0]
     return SavedTrial(
         id=trial["trial_id"],
         number=int(number) if number.isdecimal() else math.inf,
         status=trial["status"],
         folder=trial["relative_logdir"],
-        parameters=tuned(trial["config"], trial["evaluated_params"]),
+        parameters=chosen(trial["config"], names),
         config=trial["config"],
         last=run.get("last_result") or {},
         analysis=run.get("metric_analysis") or {},
@@ -83,20 +93,69 @@ def _trial(trial: dict[str, Any], run: dict[str, Any]) -> SavedTrial:
     )
 
 
-def tuned(config: dict[str, Any], sampled: dict[str, Any]) -> dict[str, Any]:
-    """The hyperparameters that were sampled, as they are now: SCHEDULER=pbt changes them.
+def tuned(search_space: dict[str, str]) -> list[str]:
+    """The names of what is tuned, by the description that experiment.json has of the space."""
+    return [name for name, text in search_space.items() if not text.startswith(FIXED)]
 
-    sampled: by name, `outer/inner` for what is nested
+
+def flat(
+    config: Any, names: Collection[str] = (), lists: bool = True, above: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """The values of a nested configuration, by name; those of `names` stay whole.
+
+    lists: whether the values in a list have names too
     """
-    now = _flat(config)
-    return {name: now.get(name, value) for name, value in sampled.items() if name != "seed"}
+    kinds = (dict, list) if lists else dict
+    for key, value in config.items() if isinstance(config, dict) else enumerate(config):
+        name = f"{above}{key}"
+        if name in names or not isinstance(value, kinds) or not value:
+            yield name, value
+        else:
+            yield from flat(value, names, lists, f"{name}/")
 
 
-def _flat(config: dict[str, Any], above: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        found |= _flat(value, f"{above}{key}/") if isinstance(value, dict) else {above + key: value}
-    return found
+def chosen(config: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """What was chosen for a trial, by name, as it is now: SCHEDULER=pbt changes it.
+
+    config: as Ray saves it, in JSON
+    names: what is tuned; where that is a choice of dictionaries, each of their values has a name
+    """
+    config = json.loads(json.dumps(config), object_hook=readable)
+    tuned = {name: value for name, value in flat(config, names) if name in names}
+    return dict(flat(tuned, lists=False))
+
+
+def readable(value: dict[str, Any]) -> Any:
+    """A JSON object of Ray's saved state; a pickled value in it becomes its name, or its number.
+
+    Its pickle is read, but nothing in it is executed but what makes NumPy's numbers.
+    """
+    if value.get("_type") != PICKLED:
+        return value
+    content = bytes.fromhex(value["value"])
+    try:
+        return _Reader(io.BytesIO(content)).load().item()
+    except _Name as name:
+        if content.endswith(b"\x93\x94."):  # STACK_GLOBAL, MEMOIZE, STOP: a name is all
+            return str(name)
+        kind = str(name).removeprefix("ray.cloudpickle.cloudpickle._make_")  # a lambda: "function"
+        # Their order, and which of them are written twice, is not the same in each process.
+        parts = {repr(a) for op, a, _ in pickletools.genops(content) if op.name not in POSITIONS}
+        text = repr(sorted(parts))
+        return f"{kind} {hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    except Exception:  # whatever a damaged pickle raises
+        return "an object"
+
+
+class _Name(Exception):
+    """The first name in a pickle: a function's, or an object's class."""
+
+
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if module.partition(".")[0] == "numpy" and name in {"scalar", "dtype"}:
+            return super().find_class(module, name)
+        raise _Name(f"{module}.{name}")
 
 
 def plain(text: str) -> str:

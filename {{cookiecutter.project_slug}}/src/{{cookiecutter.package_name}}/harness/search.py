@@ -5,8 +5,11 @@ of a scheduler nothing at all: after a resume it would compare trials with none 
 """
 
 import contextlib
+import copy
+import functools
 import io
 import math
+import operator
 import pickle
 import random
 from collections.abc import Callable, Sequence
@@ -18,6 +21,7 @@ from pyarrow import fs
 from ray import cloudpickle
 from ray.tune import Callback, Checkpoint
 from ray.tune.experiment import Trial
+from ray.tune.impl.placeholder import _get_placeholder
 from ray.tune.schedulers import (
     AsyncHyperBandScheduler,
     HyperBandScheduler,
@@ -33,10 +37,12 @@ from ray.tune.search import (
     SearchGenerator,
 )
 from ray.tune.search.sample import Categorical, Float, Integer, Quantized
-from ray.tune.search.variant_generator import _count_variants
+from ray.tune.search.variant_generator import assign_value
 
 from .. import search_space as spaces
 from ..settings import Settings
+from . import saved
+from .space import bounds, filled, is_mark, trials_a_sample, variables
 
 Point = dict[str, Any]
 MUTABLE: tuple[str, ...] = getattr(spaces, "MUTABLE", ())  # not needed without SCHEDULER=pbt
@@ -48,16 +54,33 @@ class RandomSearch(BasicVariantGenerator):
     The random generator is part of its state: the samples are those that one longer run had drawn.
     """
 
-    def __init__(self, settings: Settings, points: Sequence[Point] = ()) -> None:
-        super().__init__(
-            points_to_evaluate=list(points),
-            random_state=settings.seed,
-            max_concurrent=settings.max_concurrent_trials,
-        )
-        self.settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        points: Sequence[Point] = (),
+        space: dict[str, Any] | None = None,
+    ) -> None:
+        """Points by name; the space as it is: with functions, for which `tune.run` has marks."""
+        super().__init__(random_state=settings.seed, max_concurrent=settings.max_concurrent_trials)
+        self.settings, self.points, self.space = settings, points, space
+
+    def add_configurations(self, experiments: Any) -> None:
+        """Sample each point, then the space. Ray's own points can be no lists and no dictionaries.
+
+        A point is an experiment of one sample, with its values in the place of what is tuned.
+        """
+        for experiment in experiments:
+            spec = experiment.spec
+            searched, more = spec["config"], spec["num_samples"] - len(self.points)
+            space = searched if self.space is None else self.space
+            first = [(filled(space, point, into=searched), 1) for point in self.points]
+            for config, samples in [*first, (searched, more)]:
+                part = copy.copy(experiment)
+                part.spec = {**spec, "config": config, "num_samples": samples}
+                super().add_configurations([part])
 
     def get_state(self) -> dict[str, Any]:
-        return {k: v for k, v in super().get_state().items() if k != "settings"}  # type: ignore[no-untyped-call]
+        return {k: v for k, v in super().get_state().items() if k not in {"settings", "space"}}  # type: ignore[no-untyped-call]
 
     def set_state(self, state: dict[str, Any]) -> None:
         settings = self.settings
@@ -68,20 +91,20 @@ class RandomSearch(BasicVariantGenerator):
         self._finished = self._finished and settings.resume != "extend"
         for iterator in self._iterators:
             _move(iterator.unresolved_spec["storage"], settings)
-            more = settings.num_samples - iterator.num_samples
-            if more > 0:
-                space = iterator.unresolved_spec["config"]
-                self._total_samples = count_trials(settings, space, self._points_to_evaluate)
-                iterator.num_samples_left += more
-                iterator.num_samples = settings.num_samples
+        more = settings.num_samples - sum(iterator.num_samples for iterator in self._iterators)
+        for last in self._iterators[-1:] if more > 0 else []:  # those before it are the points
+            self._total_samples += more * trials_a_sample(last.unresolved_spec["config"])
+            last.num_samples_left += more
+            last.num_samples += more
 
 
 def count_trials(settings: Settings, space: dict[str, Any], points: Sequence[Point]) -> int:
     """The trials of a whole run: each combination of the grids is sampled NUM_SAMPLES times."""
     if settings.search_alg != "random":
         return settings.num_samples
-    spec = {"config": space, "num_samples": settings.num_samples}
-    return int(_count_variants(spec, list(points)))
+    given = [{name for name, _ in saved.flat(point, variables(space))} for point in points]
+    more = settings.num_samples - len(given)
+    return sum(trials_a_sample(space, names) for names in given) + more * trials_a_sample(space)
 
 
 class ModelSearch(SearchGenerator):
@@ -134,6 +157,25 @@ class ModelSearch(SearchGenerator):
             super().on_trial_complete(trial_id, result, error)
 
 
+def _resolve_once(self: Trial, placeholder_resolvers: dict[tuple[Any, ...], Any]) -> None:
+    """Give a new trial what `tune.run` has marks for: objects, and what `sample_from` returns.
+
+    Ray 2.60 does so at each resume again: a trial would go on with another sample than it began
+    with, and without what SCHEDULER=pbt has changed. And it takes a point's values for marks.
+    """
+    unresolved = {
+        path: resolvers
+        for path, resolvers in placeholder_resolvers.items()
+        if is_mark(_get_placeholder(self.config, (), path)[1])
+    }
+    if unresolved:
+        _ray_resolves(self, unresolved)
+
+
+_ray_resolves = Trial.resolve_config_placeholders
+Trial.resolve_config_placeholders = _resolve_once  # type: ignore[method-assign]
+
+
 def _move(place: Any, settings: Settings) -> None:
     """Let trials to come be kept where the experiment is now: it may have been copied or moved."""
     filesystem, root = fs.FileSystem.from_uri(settings.storage_path)
@@ -172,14 +214,13 @@ class WaitingHyperBand(HyperBandScheduler):
 
 
 def mutations(space: dict[str, Any]) -> dict[str, Any]:
-    """How population based training may change what is MUTABLE: a list of values, or a range."""
+    """How population based training may change what is MUTABLE, by name: values, or a range."""
     found: dict[str, Any] = {}
-    for key in MUTABLE:
-        domain = space.get(key)
-        if isinstance(domain, Categorical):
-            found[key] = list(domain.categories)
-        elif isinstance(domain, Float | Integer):
-            found[key] = domain
+    for name, (_, domain) in variables(space).items():
+        if name in MUTABLE and isinstance(domain, Categorical):
+            found[name] = list(domain.categories)
+        elif name in MUTABLE and isinstance(domain, Float | Integer):
+            found[name] = domain
     return found
 
 
@@ -187,13 +228,15 @@ def within(space: dict[str, Any]) -> Callable[[Point], Point]:
     """A function that brings a mutated configuration back between the bounds of the space."""
 
     def brought_back(config: Point) -> Point:
-        for key, domain in mutations(space).items():
+        for name, domain in mutations(space).items():
             if isinstance(domain, Float | Integer):
+                path = variables(space)[name][0]
+                value: Any = functools.reduce(operator.getitem, path, config)
                 sampler: Any = domain.get_sampler()  # type: ignore[no-untyped-call]
                 if isinstance(sampler, Quantized):
-                    config[key] = type(config[key])(round(config[key] / sampler.q) * sampler.q)
-                upper = domain.upper - 1 if isinstance(domain, Integer) else domain.upper
-                config[key] = min(max(config[key], domain.lower), upper)
+                    value = type(value)(round(value / sampler.q) * sampler.q)
+                lower, upper = bounds(domain)
+                assign_value(config, path, min(max(value, lower), upper))
         return config
 
     return brought_back

@@ -9,7 +9,6 @@ import ray
 from ray.tune.analysis import ExperimentAnalysis
 from ray.tune.tune_config import ResumeConfig
 
-from ..search_space import search_space
 from ..settings import PREFIX, Settings
 from ..stopper import make_stopper
 from ..tune_run import tune_run
@@ -40,17 +39,17 @@ def prepare(configuration: Configuration) -> Preflight:
         restored = ready.record.restore_settings(configuration)
         configuration.settings = restored.settings
         configuration.origins = restored.origins
-        ready.findings += _may_go_on(configuration.settings, ready.record)
+        ready.findings += _may_go_on(configuration.settings, ready.record, ready.space)
     check_content(configuration, ready)
     ready.raise_findings()
     return ready
 
 
-def _may_go_on(settings: Settings, record: Record) -> list[str]:
+def _may_go_on(settings: Settings, record: Record, space: dict[str, str]) -> list[str]:
     """What speaks against going on with the experiment under these settings."""
     if settings.resume == "false":
         return []
-    findings = record.differences(settings, search_space())
+    findings = record.differences(settings, space)
     limits = record.limits_changed(settings)
     if settings.resume == "extend":
         samples = record.content["settings"]["num_samples"]["value"]
@@ -178,7 +177,7 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
         if (now and now.content) != (record and record.content):
             raise Refusal(f"{settings.name!r} was run by another process meanwhile; start again")
         if record is None:
-            record = Record.new(storage, configuration, search_space(), ready.points)
+            record = Record.new(storage, configuration, ready.space, ready.points)
         elif not state.exists(storage, record.name):
             print(f"Nothing had been saved of {record.name}: it starts from the beginning.")
         else:
@@ -299,7 +298,7 @@ def _finish(
         "stopped_by": _print_stopped(settings, analysis),
         "trials": len(analysis.trials),
         "failed": [trial.trial_id for trial in failed],
-        "best": print_best(analysis, settings),
+        "best": print_best(analysis, settings, record.tuned),
         "resources": ray.cluster_resources() if ray.is_initialized() else {},
     }
     if received is not None:

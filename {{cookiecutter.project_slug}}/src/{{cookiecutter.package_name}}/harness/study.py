@@ -1,5 +1,6 @@
 """An experiment's trials as an Optuna study: for its plots, importances and dashboard."""
 
+import contextlib
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from ..search_space import search_space
 from . import saved
 from .analysis import Experiment
 from .printing import score
-from .provenance import describe_space
+from .space import bounds, describe_space, plain, variables
 
 STATES = {
     Trial.ERROR: TrialState.FAIL,
@@ -119,32 +120,22 @@ def _distributions(
 
     Where the code has another domain today than the experiment had, only what was drawn counts.
     """
-    recorded, space = experiment.record.content["search_space"], search_space()
-    same = {key for key, said in describe_space(space).items() if recorded.get(key) == said}
-    domains: dict[str, Any] = {}
-    for key in same:
-        _collect(domains, space[key], key)
-    named = {text(key): domain for key, domain in domains.items()}
+    recorded = experiment.record.content["search_space"]
+    space, named = search_space(), dict[str, Domain]()
+    with contextlib.suppress(ValueError):  # today's space can't be described
+        said = describe_space(space)
+        for key, (_, domain) in variables(space).items():
+            if said[key] == recorded.get(key):
+                named[text(key)] = domain
     return {
         key: _distribution(
             named.get(key),
             [params[key] for params in chosen if key in params],
             text,
-            log="Log" in str(recorded.get(key.partition("/")[0])),
+            log="Log" in str(recorded.get(key)),
         )
         for key in dict.fromkeys(key for params in chosen for key in params)
     }
-
-
-def _collect(domains: dict[str, Any], value: Any, key: str) -> None:
-    """Find the domains in a search space, with the names that Ray gives to nested ones."""
-    if isinstance(value, dict) and set(value) == {"grid_search"}:
-        domains[key] = Categorical(value["grid_search"])
-    elif isinstance(value, dict | list):
-        for part, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            _collect(domains, inner, f"{key}/{part}")
-    elif isinstance(value, Domain):
-        domains[key] = value
 
 
 def _distribution(
@@ -153,16 +144,16 @@ def _distribution(
     numbers = not any(isinstance(value, bool) or not isinstance(value, int | float)
                       for value in values)  # fmt: skip
     if isinstance(domain, Categorical) or not numbers:
-        known = domain.categories if isinstance(domain, Categorical) else []
+        known = plain(domain.categories) if isinstance(domain, Categorical) else []
         choices = dict.fromkeys([*(_plain(value, text) for value in known), *values])
         return CategoricalDistribution(tuple(choices))
     least, most = min(values), max(values)
     if isinstance(domain, Float | Integer):
         sampler: Any = domain.get_sampler()  # type: ignore[no-untyped-call]
         log = isinstance(getattr(sampler, "sampler", sampler), LogUniform)  # quantised or not
-        last = domain.upper - 1 if isinstance(domain, Integer) else domain.upper
-        if math.isfinite(domain.lower) and math.isfinite(last):
-            least, most = min(least, domain.lower), max(most, last)
+        lower, upper = bounds(domain)
+        if math.isfinite(lower) and math.isfinite(upper):
+            least, most = min(least, lower), max(most, upper)
     if all(isinstance(value, int) for value in (*values, least, most)):
         return IntDistribution(least, most, log=log and least > 0)
     return FloatDistribution(least, most, log=log and least > 0)

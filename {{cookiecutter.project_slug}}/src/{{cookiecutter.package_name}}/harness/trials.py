@@ -49,7 +49,7 @@ def ranked(trials: list[SavedTrial], metric: str, mode: str, scope: str) -> list
 def load(record: Record) -> list[SavedTrial]:
     """The saved trials of an experiment. Raises Refusal when they can't be read."""
     try:
-        return saved.trials(record.storage, record.name)
+        return saved.trials(record.storage, record.name, record.tuned)
     except (OSError, ValueError) as error:
         raise Refusal(f"{PREFIX}NAME={record.name!r}: {error}") from None
 
