@@ -291,8 +291,8 @@ def test_a_function_without_a_name_is_shown_the_same_in_every_process(empty_fold
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         said.add(done.stdout)
-    assert len(said) == 1
-    assert re.fullmatch(r"function [0-9a-f]{6}\n", *said)
+    (only,) = said
+    assert re.fullmatch(r"function [0-9a-f]{6}\n", only)
 
 
 def test_to_show_a_pickle_executes_nothing() -> None:

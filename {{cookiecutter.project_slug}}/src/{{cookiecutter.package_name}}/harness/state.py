@@ -141,10 +141,11 @@ def settle(
     reopened = _reopen(state, longer)
     ended = {Trial.TERMINATED} if errored else {Trial.TERMINATED, Trial.ERROR}
     saved_step = step = state["runner_data"]["_iteration"]
-    entries = journal.entries(storage, name)
+    entries, known = journal.entries(storage, name), set()
     for pair in state["trial_data"]:
         trial = Trial.from_json_state(pair[0], stub=True)
-        entry = entries.pop(trial.trial_id, None)
+        known.add(str(trial.relative_logdir))
+        entry = entries.get(trial.trial_id)
         newer = entry if entry and entry["step"] > saved_step else None
         trial.restore_run_metadata(newer["run"] if newer else pair[1])
         if trial.status in ended or trial.trial_id in reopened:
@@ -174,8 +175,10 @@ def settle(
         changed = {"storage": journal.encoded(here), **(newer["changed"] if newer else {})}
         pair[0] = json.dumps({**json.loads(pair[0]), **changed})
         pair[1] = trial.run_metadata.get_json_state()
-    for entry in entries.values():  # begun after the last saved state: begins again
-        storage.delete_folder(name, entry["folder"])
+    # Trials that began after the last saved state begin again, and some searchers name them anew.
+    for folder, info in storage.files(name).items():
+        if folder.startswith("trial_") and not info.is_file and folder not in known:
+            storage.delete_folder(name, folder)
     storage.write(json.dumps(state).encode(), name, file)
     journal.forget(storage, name)
 
