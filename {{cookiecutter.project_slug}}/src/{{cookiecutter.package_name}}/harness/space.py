@@ -212,7 +212,7 @@ def describe(value: Any, inside: tuple[FunctionType, ...] = ()) -> str:
         return repr(value)
     if isinstance(value, dict):
         pairs = (f"{describe(k, inside)}: {describe(v, inside)}" for k, v in value.items())
-        return f"{{{', '.join(pairs)}}}"
+        return "{" + ", ".join(pairs) + "}"
     if isinstance(value, list | tuple | set | frozenset):
         parts = [describe(part, inside) for part in value]
         if isinstance(value, set | frozenset):
