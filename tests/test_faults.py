@@ -190,7 +190,7 @@ def test_an_end_before_the_first_trial(
         assert code == 128 + number, run.said
         assert "nothing has been run" in run.said
         command = ["run", "--name", "x", *one]
-    assert "Best of 1 trials" in project.run(*command)
+    assert "Best of 1 trial:" in project.run(*command)
 
 
 def test_a_killed_worker_and_a_trial_of_nan(project: Project, whole: Experiment) -> None:  # noqa: F811
@@ -356,7 +356,7 @@ def spaced(installed: tuple[Path, Path], tmp_path: Path) -> Iterator[Project]:  
 
 def test_a_folder_with_a_space_and_an_apostrophe(spaced: Project) -> None:
     said = spaced.run("run", "--name", "x", "--num-samples", 1, "--max-iterations", 1)
-    assert "Best of 1 trials" in said
+    assert "Best of 1 trial:" in said
     (again,) = [words for words in spaced.commands(said) if "show" in words]
     assert "done" in spaced.run(*again)
 

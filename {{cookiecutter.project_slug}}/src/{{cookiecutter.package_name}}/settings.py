@@ -169,13 +169,13 @@ class Settings(BaseSettings):
     plateau_trials: Annotated[int, AfterValidator(_not_one)] = Field(
         default=0,
         ge=0,
-        description="end all when the best N trials are equal within PLATEAU_STD; 0: off",
+        description="end all when the best N results are equal within PLATEAU_STD; 0: off",
     )
     plateau_std: float = Field(
         default=0.001, gt=0, description="standard deviation that counts as equal"
     )
     time_budget_s: float | None = Field(
-        default=None, gt=0, description="seconds the whole run may take"
+        default=None, gt=0, description="seconds that an experiment may run, all its runs together"
     )
 
     # What a trial gets

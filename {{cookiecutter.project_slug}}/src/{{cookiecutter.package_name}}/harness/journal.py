@@ -19,6 +19,7 @@ from ray.tune.logger import JsonLoggerCallback
 from ray.tune.utils.serialization import TuneFunctionEncoder
 
 from . import tables
+from .configuration import Refusal
 from .memory import current_stopper
 from .storage import Storage
 
@@ -45,8 +46,8 @@ class JsonLogger(JsonLoggerCallback):
 class JournalCallback(Callback):
     """Writes the entries, as long as that takes no more than a twentieth of the time."""
 
-    def __init__(self, storage: Storage, name: str) -> None:
-        self.storage, self.name = storage, name
+    def __init__(self, storage: Storage, name: str, *, resumes: bool) -> None:
+        self.storage, self.name, self.resumes = storage, name, resumes
         self._start, self._spent = time.monotonic(), 0.0
         self._first_step = True
 
@@ -54,7 +55,11 @@ class JournalCallback(Callback):
         """Delete what an earlier run left on this machine, where Ray goes on in its folder.
 
         That is so in a cluster that outlived the run, and its files are older than the storage's.
+
+        Raises Refusal when Ray could not restore the experiment: it would start it anew.
         """
+        if self._first_step and self.resumes and not trials:
+            raise Refusal(f"{self.name!r} can't be resumed: the error is in Ray's log above")
         if self._first_step and trials:  # there are none in a new experiment
             here: Any = trials[0].storage
             for path in Path(here.experiment_driver_staging_path).glob("*/"):

@@ -74,7 +74,8 @@ def print_best(
         print(f"No trial reported a finite {settings.metric}: there is no best configuration.")
         return None
     best_value = score(best, settings)
-    best_of = f"Best of {len(analysis.trials)} trials: {settings.metric} {best_value:.4f}"
+    trials = counted(len(analysis.trials), "trial")
+    best_of = f"Best of {trials}: {settings.metric} {best_value:.4f}"
     last = f"{best.last_result.get(settings.metric, math.nan):.4f}"
     print(best_of if best_of.endswith(last) else f"{best_of}, {last} in its last iteration")
     for name, value in chosen(best.config, names).items():
@@ -85,6 +86,11 @@ def print_best(
         settings.metric: best_value,
         "config": as_saved(best.config),
     }
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: "1 trial", "2 trials"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def again(command: str, configuration: Configuration, *flags: str) -> str:

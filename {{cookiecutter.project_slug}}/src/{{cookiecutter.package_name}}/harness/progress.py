@@ -21,7 +21,7 @@ from rich.text import Text
 from ..search_space import search_space
 from ..settings import METRICS, Settings
 from .memory import seconds_left
-from .printing import score
+from .printing import counted, score
 from .space import chosen, variables
 
 LOOKS_PER_SECOND = 4.0
@@ -160,10 +160,10 @@ class ProgressLines(ProgressReporter):
         result, metric = trial.last_result or {}, self._settings.metric
         values = " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
                          for key, value in chosen(trial.config, self._names).items())  # fmt: skip
-        iterations = result.get("training_iteration", 0)
+        iterations = counted(result.get("training_iteration", 0), "iteration")
         return (
             f"trial {trial.trial_id}  {metric} {result.get(metric, math.nan):.4f}"
-            f" after {iterations} iteration{'' if iterations == 1 else 's'}  {values}"
+            f" after {iterations}  {values}"
         )
 
     def _facts(self, brief: bool = False) -> list[str]:

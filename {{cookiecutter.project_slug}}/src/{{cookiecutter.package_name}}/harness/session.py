@@ -17,7 +17,7 @@ from .configuration import Configuration, Refusal, as_text, without_password
 from .exports import NoCheckpoint, TrialExports
 from .memory import SavedStopper, current_stopper
 from .preflight import Preflight, ResourceCallback, check, check_content
-from .printing import again, failed_trials, place, print_best, print_failures
+from .printing import again, counted, failed_trials, place, print_best, print_failures
 from .progress import ProgressLines
 from .provenance import FILE, HALF, STOPPING, Record
 from .signals import Interrupted, SignalCallback, exit_code
@@ -178,7 +178,7 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
             raise Refusal(f"{settings.name!r} was run by another process meanwhile; start again")
         if record is None:
             record = Record.new(storage, configuration, ready.space, ready.points)
-        elif not state.exists(storage, record.name):
+        elif not state.has_trials(storage, record.name):
             print(f"Nothing had been saved of {record.name}: it starts from the beginning.")
         else:
             if settings.into is not None:
@@ -199,7 +199,7 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
         callbacks = [
             signals,
             state.HoldCallback(held),
-            journal.JournalCallback(storage, record.name),
+            journal.JournalCallback(storage, record.name, resumes=resume_config is not None),
             ResourceCallback(settings.resources_per_trial, settings.wait_for_resources),
         ]
         state.save_whole_states()
@@ -272,8 +272,8 @@ def _print_start(settings: Settings, ready: Preflight) -> None:
         return
     notes = "".join(f", {note}" for note in ready.notes)
     print(
-        f"{settings.name}: {ready.trials} trials of at most {settings.max_iterations}"
-        f" iterations{notes}.\nCtrl-C saves and ends.",
+        f"{settings.name}: {counted(ready.trials, 'trial')} of at most"
+        f" {counted(settings.max_iterations, 'iteration')}{notes}.\nCtrl-C saves and ends.",
         flush=True,
     )
 

@@ -99,6 +99,15 @@ def exists(storage: Storage, name: str) -> bool:
     return newest(storage, name) is not None
 
 
+def has_trials(storage: Storage, name: str) -> bool:
+    """Whether there is something to resume. A state that can't be read may have trials."""
+    file = newest(storage, name)
+    try:
+        return file is not None and bool(json.loads(storage.read(name, file) or b"")["trial_data"])
+    except ValueError:
+        return True
+
+
 def damaged(storage: Storage, name: str) -> str | None:
     """The name of a state file that can't be read; None when all can. Nothing is executed."""
     for file in (f for pattern in PATTERNS for f in fnmatch.filter(storage.files(name), pattern)):
