@@ -6,7 +6,6 @@
 Ray's state holds pickles: to open an experiment executes what its author wants.
 """
 
-import json
 import logging
 import math
 import pickle
@@ -44,11 +43,12 @@ class Experiment(ExperimentAnalysis):
     settings: those of the experiment, but for those that were given anew
     record: experiment.json
     outcome: how the last run ended: "done", "trials failed", "running", "killed", …
+    damaged: the trials whose tables lack results, a line each
     """
 
     def __init__(self, record: Record, settings: Settings) -> None:
         self.record, self.settings, self.storage = record, settings, record.storage
-        self.outcome = outcome(record)
+        self.outcome, self.damaged = outcome(record), list[str]()
         self._folder = f"{self.storage.root.rstrip('/')}/{record.name}"
         file = saved.newest(self.storage, record.name)
         with _ray_says_nothing():
@@ -64,16 +64,28 @@ class Experiment(ExperimentAnalysis):
         return sorted(super()._load_trials(), key=_sampled)
 
     def _fetch_trial_dataframe(self, trial: Trial) -> pd.DataFrame:
-        """One row a result. The last line may be half written; without a table there is no row."""
-        try:
-            table: pd.DataFrame = super()._fetch_trial_dataframe(trial)
-        except FileNotFoundError:  # LOGGERS without csv and json, or a trial that never reported
-            return pd.DataFrame()
-        except json.JSONDecodeError:
-            text = self.storage.read(self.record.name, str(trial.relative_logdir), "result.json")
-            rows = tables.json_lines(text or b"")
-            table = pd.json_normalize(list(rows), sep="/")
-        return table
+        """One row a result, of result.json, or of progress.csv where that has more.
+
+        Without both (LOGGERS, or a trial that never reported) there is no row.
+        """
+        last = (trial.last_result or {}).get(tables.ITERATION, 0)
+        best, found = pd.DataFrame(), list[str]()
+        for file in tables.FILES if last else ():
+            content = self.storage.read(self.record.name, str(trial.relative_logdir), file)
+            if content is None:
+                continue
+            table = tables.results(file, content)
+            if len(table) and table[tables.ITERATION].iloc[-1] >= last:
+                return table
+            best = max(best, table, key=len)
+            found.append(file)
+        if found and self.outcome != "running":  # while it runs, they are copied now and then
+            there = best[tables.ITERATION].iloc[-1] if len(best) else 0
+            self.damaged.append(
+                f"{trial.relative_logdir}: results can be read up to iteration {there} of {last}"
+                f" ({', '.join(found)})"
+            )
+        return best
 
     def _retrieve_rows(
         self, metric: str | None = None, mode: str | None = None

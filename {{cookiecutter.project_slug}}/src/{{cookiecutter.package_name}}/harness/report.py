@@ -21,11 +21,13 @@ def write_report(configuration: Configuration) -> None:
     experiment = open_configured(configuration)
     if not any((trial.last_result or {}).get("training_iteration") for trial in experiment.trials):
         raise Refusal(f"{PREFIX}NAME={experiment.name!r}: no trial has reported anything yet")
+    for line in experiment.damaged:
+        print(line)
     files = {"report.html": report_page(experiment).encode()}
     files |= _table("trials", experiment.trials_table())
     if experiment.has_history:
         files |= _table("results", experiment.results_table())
-    else:
+    elif not experiment.damaged:
         print("LOGGERS has neither csv nor json: there is no history, only each trial's outcome.")
     _write(experiment.storage, files, experiment.name)
 

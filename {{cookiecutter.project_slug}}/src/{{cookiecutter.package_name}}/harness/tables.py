@@ -4,13 +4,16 @@ import contextlib
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+import pandas as pd
 
 from .storage import Storage
 
 JSON, CSV = "result.json", "progress.csv"
 FILES = (JSON, CSV)
+ITERATION = "training_iteration"
 
 
 def cut(file: str, content: bytes, result: dict[str, Any], trial_id: str) -> bytes:
@@ -19,36 +22,53 @@ def cut(file: str, content: bytes, result: dict[str, Any], trial_id: str) -> byt
     What comes after it is trained again, and no iteration is to stand in a table twice. With
     SCHEDULER=pbt the result may be another trial's, which is not added.
     """
-    last = result.get("training_iteration", 0)
+    last = result.get(ITERATION, 0)
     if result.get("trial_id", trial_id) != trial_id:
         result = {}
     if file == JSON:
-        rows = _until(last, {row["training_iteration"]: row for row in json_lines(content)}, result)
+        rows = _until(last, {row[ITERATION]: row for row in json_lines(content)}, result)
         return "".join(json.dumps(row) + "\n" for row in rows.values()).encode()
-    reader = _csv(content)
-    table = {int(row["training_iteration"]): row for row in reader if row["training_iteration"]}
-    table, target = _until(last, table, result), io.StringIO(newline="")
-    if columns := list(reader.fieldnames or result):
-        # Also without a row: a logger that has the file open will write no second header.
+    columns, lines = _csv_lines(content)
+    table = _until(last, {int(row[ITERATION]): row for row in lines}, result)
+    # Also without a row: a logger that has the file open will write no second header.
+    return _csv_text(columns or list(result), table.values()).encode()
+
+
+def results(file: str, content: bytes) -> pd.DataFrame:
+    """A row for each line of a table that is whole; what is cut off or garbage is left out."""
+    if file == JSON:
+        return pd.json_normalize(list(json_lines(content)), sep="/")
+    columns, lines = _csv_lines(content)
+    if not lines:
+        return pd.DataFrame()
+    return pd.read_csv(io.StringIO(_csv_text(columns, lines)), dtype={"trial_id": str})
+
+
+def _csv_lines(content: bytes) -> tuple[list[str], list[dict[str, str]]]:
+    """The columns and the whole lines of a progress.csv; no columns where its head is garbage."""
+    ended = content[: content.rfind(b"\n") + 1].decode(errors="replace")
+    reader, lines = csv.DictReader(io.StringIO(ended, newline="")), []
+    with contextlib.suppress(csv.Error):  # garbage without an end
+        for row in reader:
+            if None not in (*row, *row.values()) and row.get(ITERATION, "").isdecimal():
+                lines.append(row)
+    columns = list(reader.fieldnames or [])
+    return (columns, lines) if ITERATION in columns else ([], [])
+
+
+def _csv_text(columns: list[str], lines: Iterable[dict[str, Any]]) -> str:
+    target = io.StringIO(newline="")
+    if columns:
         writer = csv.DictWriter(target, columns, extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(table.values())
-    return target.getvalue().encode()
+        writer.writerows(lines)
+    return target.getvalue()
 
 
 def reaches(file: str, content: bytes, result: dict[str, Any]) -> bool:
     """Whether a table has the row of a result."""
-    last = result["training_iteration"]
-    return any(int(row["training_iteration"] or 0) == last for row in _rows(file, content))
-
-
-def _rows(file: str, content: bytes) -> Iterator[dict[str, Any]]:
-    """The whole rows of a table."""
-    if file == JSON:
-        yield from json_lines(content)
-    else:
-        whole_lines = content[: content.rfind(b"\n") + 1].decode(errors="replace")
-        yield from csv.DictReader(io.StringIO(whole_lines, newline=""))
+    lines = json_lines(content) if file == JSON else _csv_lines(content)[1]
+    return any(int(row[ITERATION]) == result[ITERATION] for row in lines)
 
 
 def _until(last: int, rows: dict[int, Any], result: dict[str, Any]) -> dict[int, Any]:
@@ -61,19 +81,14 @@ def _until(last: int, rows: dict[int, Any], result: dict[str, Any]) -> dict[int,
 
 def rows(storage: Storage, *folder: str) -> list[dict[str, Any]]:
     """The results in a trial's folder; those of a progress.csv are text. Empty without a table."""
-    if (content := storage.read(*folder, JSON)) is not None:
-        return list(json_lines(content))
-    return list(_csv(storage.read(*folder, CSV) or b""))
-
-
-def _csv(content: bytes) -> "csv.DictReader[str]":
-    """The whole lines of a progress.csv."""
-    whole_lines = content[: content.rfind(b"\n") + 1].decode(errors="replace")
-    return csv.DictReader(io.StringIO(whole_lines, newline=""))
+    found = list(json_lines(storage.read(*folder, JSON) or b""))
+    return found or _csv_lines(storage.read(*folder, CSV) or b"")[1]
 
 
 def json_lines(text: bytes) -> Iterator[dict[str, Any]]:
-    """The whole lines of a result.json."""
+    """The results of a result.json that are whole lines."""
     for line in text.splitlines():
         with contextlib.suppress(ValueError):  # the last may be cut off
-            yield json.loads(line)
+            row = json.loads(line)
+            if isinstance(row, dict) and isinstance(row.get(ITERATION), int):
+                yield row
