@@ -12,6 +12,7 @@ from ray.tune.experiment import Trial
 from ray_tune_experiment.harness import saved, session, state
 from ray_tune_experiment.harness.journal import encoded
 from ray_tune_experiment.harness.memory import current_stopper
+from ray_tune_experiment.harness.preflight import Preflight
 from ray_tune_experiment.harness.provenance import Record
 from ray_tune_experiment.harness.search import RandomSearch
 from ray_tune_experiment.harness.storage import Storage
@@ -138,7 +139,7 @@ def record(storage: Storage, settings: Settings, outcome: str = "done", **run: A
         for field, value in settings.model_dump(mode="json").items()
     }
     runs = [{"outcome": outcome, **run}]
-    its = {"settings": was, "runs": runs, "data": {"source": ""}, "search_space": {}}
+    its = {"settings": was, "runs": runs, "data": {}, "search_space": {}}
     return Record(storage, "x", its)
 
 
@@ -156,8 +157,8 @@ def test_a_limit_that_was_reached_has_to_change_too(
     before = Settings(max_iterations=10, **limits)
     write_state(storage, {"a": ("TERMINATED", 3, 0.5)}, before)
     settings = extended(num_samples=20, **limits)
-    ready = record(storage, before)
-    findings = [f for f in session._may_go_on(settings, ready, {}) if "again" in f]
+    before_it = record(storage, before)
+    findings = [f for f in session._may_go_on(settings, before_it, Preflight()) if "again" in f]
     assert len(findings) == bool(named)
     assert all(re.search(str(named), finding) for finding in findings)
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ray_tune_experiment.harness import cli, preflight, provenance
 from ray_tune_experiment.harness.configuration import Configuration, Refusal, load
+from ray_tune_experiment.harness.dataset import describe
 from ray_tune_experiment.harness.lock import locked
 from ray_tune_experiment.harness.overview import print_experiment, print_list
 from ray_tune_experiment.harness.provenance import DIFF, FILE, Record
@@ -25,7 +26,7 @@ def record() -> Record:
     """Of a run that was killed after an earlier one had ended."""
     configuration = load(["--name", "x"])
     storage = Storage(configuration.settings.storage_path)
-    made = Record.new(storage, configuration, {"rate": 0.1}, [])
+    made = Record.new(storage, configuration, {"rate": 0.1}, [], describe(None))
     for _ in range(2):
         made.start_run(configuration)
         made.end_run("done", best={made.content["settings"]["metric"]["value"]: 0.5})

@@ -5,6 +5,7 @@ from typing import Any, cast
 import pytest
 from ray_tune_experiment.harness import session
 from ray_tune_experiment.harness.configuration import Refusal, load
+from ray_tune_experiment.harness.dataset import describe
 from ray_tune_experiment.harness.preflight import Preflight
 from ray_tune_experiment.harness.provenance import Record
 from ray_tune_experiment.harness.storage import Storage
@@ -17,8 +18,8 @@ def test_another_run_came_and_went_between_the_check_and_the_lock(
 
     def prepare(_: Any) -> Preflight:
         storage = Storage(configuration.settings.storage_path)
-        ready = Preflight(storage=storage, data=cast(Any, "not used"))
-        Record.new(storage, configuration, {}, []).start_run(configuration)
+        ready = Preflight(storage=storage, described=describe(None))
+        Record.new(storage, configuration, {}, [], describe(None)).start_run(configuration)
         return ready
 
     monkeypatch.setattr(session, "prepare", prepare)

@@ -33,7 +33,7 @@ from ray.tune.search.sample import Categorical, Float, Function, Integer
 from ray.tune.search.variant_generator import generate_variants
 from ray.tune.utils.serialization import TuneFunctionEncoder
 from ray_tune_experiment import tune_run
-from ray_tune_experiment.harness import preflight, saved
+from ray_tune_experiment.harness import dataset, preflight, saved
 from ray_tune_experiment.harness.configuration import Refusal, load
 from ray_tune_experiment.harness.points import fitted
 from ray_tune_experiment.harness.provenance import Record
@@ -147,7 +147,7 @@ def as_saved(config: Any) -> Any:
 
 def record(space: dict[str, Any], folder: Path) -> Record:
     configuration = load(["--name", "x", "--storage-path", str(folder)])
-    made = Record.new(Storage(str(folder)), configuration, describe_space(space), [])
+    made = Record.new(Storage(str(folder)), configuration, describe_space(space), [], dataset.describe(None))
     made.content["settings"] = {}
     return made
 

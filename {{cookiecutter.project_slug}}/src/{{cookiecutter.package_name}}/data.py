@@ -17,6 +17,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from .settings import PREFIX
+
 # The split is the same in every run: results of different seeds can be compared.
 VALIDATION_FRACTION = 0.25
 SPLIT_SEED = 0
@@ -29,6 +31,7 @@ class Data:
     x_train: (rows, features) float32    y_train: (rows,) class labels
     x_valid: (rows, features) float32    y_valid: (rows,) class labels
     preprocess: what made features of raw columns, fitted; an exported model begins with it
+    description: what the rows are, for experiment.json, `show` and the report
     examples: a few rows of raw columns, as an exported model takes them
     """
 
@@ -37,6 +40,7 @@ class Data:
     x_valid: NDArray[np.float32]
     y_valid: NDArray[Any]
     preprocess: Any
+    description: str
     examples: pd.DataFrame | None = None
 
     @property
@@ -64,9 +68,15 @@ def load_data(path: Path | None = None, target: str | None = None) -> Data:
     Raises OSError when the file can't be read, ValueError when its content doesn't fit.
     """
     if path is None:
+        if target is not None:
+            raise ValueError(f"{PREFIX}TARGET={target!r} is a column of {PREFIX}DATA_PATH, not set")
+        description = "scikit-learn's digits"
         features, labels = load_digits(return_X_y=True, as_frame=True)
     else:
-        features, labels = _read(path, target or "")
+        if target is None:
+            raise ValueError(f"{PREFIX}TARGET should name its column to predict")
+        description = f"{path}, target {target}"
+        features, labels = _read(path, target)
     raw_train, raw_valid, y_train, y_valid = train_test_split(
         features,
         labels.to_numpy(),
@@ -81,6 +91,7 @@ def load_data(path: Path | None = None, target: str | None = None) -> Data:
         x_valid=preprocess.transform(raw_valid).astype(np.float32),
         y_valid=y_valid,
         preprocess=preprocess,
+        description=description,
         examples=raw_valid.head(),
     )
 

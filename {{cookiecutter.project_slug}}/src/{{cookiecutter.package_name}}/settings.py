@@ -250,6 +250,12 @@ class Settings(BaseSettings):
         description="0: the outcome; 1: progress; 2: each result; 3: all of Ray",
     )
 
+    @field_validator("data_path")
+    @classmethod
+    def _from_any_folder(cls, value: Path | None) -> Path | None:
+        """An experiment that is resumed in another working folder finds its data."""
+        return value and value.expanduser().absolute()
+
     @field_validator("storage_path", "export_path")
     @classmethod
     def _absolute(cls, value: str | None) -> str | None:
@@ -281,8 +287,6 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:
-        if (self.data_path is None) != (self.target is None):
-            raise ValueError(f"{PREFIX}DATA_PATH and {PREFIX}TARGET: set both, or neither")
         if self.resume != "false" and self.name is None:
             raise ValueError(f"{PREFIX}RESUME needs {PREFIX}NAME, the experiment to go on with")
         if self.into is not None and self.resume != "extend":

@@ -59,7 +59,7 @@ def tune_run(
     Raises OSError or ValueError when data or points can't be used. A trial that fails raises
     nothing: look at the status of `analysis.trials`.
     """
-    data = data or load_data(settings.data_path, settings.target)
+    data = load_data(settings.data_path, settings.target) if data is None else data
     points = load_points(settings, search_space()) if points is None else points
     search, scheduler = make_search(settings, points), make_scheduler(settings)
     memory = SearchMemory(scheduler, search, settings.seed)

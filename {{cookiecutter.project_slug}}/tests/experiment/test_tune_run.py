@@ -9,9 +9,11 @@ import pytest
 from ray.tune.analysis import ExperimentAnalysis
 from sklearn.datasets import load_digits
 
+from {{cookiecutter.package_name}}.data import load_data
 from {{cookiecutter.package_name}}.harness.analysis import open_experiment
 from {{cookiecutter.package_name}}.harness.cli import main
 from {{cookiecutter.package_name}}.harness.configuration import load
+from {{cookiecutter.package_name}}.harness.dataset import describe
 from {{cookiecutter.package_name}}.harness.provenance import Record
 from {{cookiecutter.package_name}}.harness.space import describe_space
 from {{cookiecutter.package_name}}.harness.storage import Storage
@@ -71,9 +73,8 @@ def test_each_trial_leaves_a_model(analysis: ExperimentAnalysis, folder: Path) -
 def test_a_report(analysis: ExperimentAnalysis, settings: Settings, folder: Path) -> None:
     where = ["--name", str(settings.name), "--storage-path", settings.storage_path]
     configuration = load(where)
-    record = Record.new(
-        Storage(settings.storage_path), configuration, describe_space(search_space()), []
-    )
+    storage, space = Storage(settings.storage_path), describe_space(search_space())
+    record = Record.new(storage, configuration, space, [], describe(load_data()))
     record.start_run(configuration)
     record.end_run("done")
     again = open_experiment(str(settings.name), settings.storage_path)

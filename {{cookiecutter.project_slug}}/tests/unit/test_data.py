@@ -103,3 +103,10 @@ def test_a_file_that_is_not_there_or_not_a_table(tmp_path: Path) -> None:
         load_data(tmp_path / "rows.csv", "kind")
     with pytest.raises(ValueError, match="should end in"):
         load_data(tmp_path / "rows.xlsx", "kind")
+
+
+def test_the_file_and_its_target_go_together(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="TARGET should name its column"):
+        load_data(tmp_path / "rows.csv", None)
+    with pytest.raises(ValueError, match="TARGET='kind'"):
+        load_data(None, "kind")

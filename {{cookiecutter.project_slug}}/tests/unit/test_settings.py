@@ -82,7 +82,6 @@ def test_the_storage_path_is_absolute_or_a_uri() -> None:
         ("NAME", "../outside", "pattern"),
         ("MODE", "more", "'min' or 'max'"),
         ("RESUME", "true", f"needs {PREFIX}NAME"),
-        ("DATA_PATH", "rows.csv", f"{PREFIX}TARGET"),
         ("PLATEAU_TRIALS", "1", "2 and more"),
         ("STORAGE_PATH", "s3://key:planted@bucket/here", "AWS_SECRET_ACCESS_KEY"),
     ],

@@ -1,27 +1,28 @@
 """`export`: the model of the best checkpoint, with what it is written down beside it."""
 
+import fnmatch
 import hashlib
 import json
 import math
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from pyarrow import fs
+from ray import tune
 from ray.tune.utils.serialization import TuneFunctionDecoder
 
-from ..data import Data, load_data
+from ..data import Data
 from ..settings import METRICS, PREFIX, Settings
 from ..trainable import ExperimentTrainable
+from . import dataset
 from .configuration import FLAG, Configuration, Refusal, without_password
-from .overview import find
-from .provenance import Record, code_state, describe_data, now, packages
+from .overview import find, outcome
+from .provenance import Record, code_state, now, packages
 from .saved import SavedTrial
 from .storage import Storage
 from .trainable import SEAL, DamagedCheckpoint
@@ -29,6 +30,8 @@ from .trials import load, ranked, ranking, setting
 
 FOLDER = "best"  # in the experiment's
 FILE = "export.json"
+CHECKPOINT = "checkpoint_*"
+TRIES = 3  # to read the checkpoints of a running experiment
 
 
 @dataclass
@@ -40,6 +43,10 @@ class Candidate:
     result: dict[str, Any]
     value: float  # of METRIC
     is_best: bool  # it is the result by which SCOPE chose the trial
+
+
+class Changed(Exception):
+    """A checkpoint that went, or was not whole yet, while the experiment runs."""
 
 
 def export(configuration: Configuration) -> None:
@@ -100,6 +107,11 @@ def _exported(
     configuration: Configuration, record: Record, best: list[SavedTrial], scratch: Path
 ) -> tuple[Candidate, dict[str, Any], dict[str, Any]]:
     """Export the best checkpoint that is whole. Returns it, the files, and export.json."""
+    if ExperimentTrainable._export_model is tune.Trainable._export_model:
+        raise Refusal(
+            "trainable.py: ExperimentTrainable has no method _export_model, which writes the file"
+            " of each format"
+        )
     by = ranking(configuration, record)
     formats = setting(configuration, record, "export_formats") or _default("export_formats")
     data = _data(configuration, record)
@@ -107,7 +119,7 @@ def _exported(
     folder = scratch / "export"
     folder.mkdir()
     files = _files(trainable, formats, folder)
-    return chosen, files, _facts(record, chosen, by, files, data)
+    return chosen, files, _facts(record, chosen, by, files)
 
 
 def _default(field: str) -> Any:
@@ -162,37 +174,34 @@ def _exported_before(
 def _data(configuration: Configuration, record: Record) -> Data:
     """The rows as the run had them; they are what the preprocessing was fitted on."""
     path = setting(configuration, record, "data_path")
-    target = setting(configuration, record, "target")
-    was = record.content["data"]
-    given = f"{PREFIX}DATA_PATH={str(path)!r}"
-    try:
-        now_there = describe_data(Path(path) if path else None, target)
-        if {**was, "source": ""} != {**now_there, "source": ""}:
-            digests = [str(data.get("sha256", data["source"]))[:12] for data in (was, now_there)]
-            raise Refusal(
-                f"{given}: not the rows that {record.name} was run on (SHA-256 {digests[0]}…, now"
-                f" {digests[1]}…); --data-path names where they are"
-            )
-        return load_data(Path(path) if path else None, target)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise Refusal(f"{given}: {reason}; --data-path names where the rows are now") from None
+    data = dataset.load(Path(path) if path else None, setting(configuration, record, "target"))
+    if difference := dataset.difference(record.content["data"], dataset.describe(data)):
+        raise Refusal(
+            f"{difference}: not the rows that {record.name} was run on; --data-path names their"
+            f" file, `show {record.name}` the commit that prepared them"
+        )
+    return data
 
 
 def _candidates(
-    record: Record, trials: list[SavedTrial], by: tuple[str, str, str]
+    record: Record, trials: list[SavedTrial], by: tuple[str, str, str], unsealed: list[str]
 ) -> Iterator[Candidate]:
-    """The checkpoints of the best trial, the best first; then those of the next, and so on."""
+    """The checkpoints of the best trial, the best first; then those of the next, and so on.
+
+    unsealed: takes those without a seal, which tells the result
+    """
     metric, mode, scope = by
     sign = -1 if mode == "max" else 1
     for trial in trials:
         found = []
-        for entry in record.storage.files(record.name, trial.folder):
-            seal = None
-            if entry.startswith("checkpoint_"):
-                seal = record.storage.read(record.name, trial.folder, entry, SEAL)
-            with suppress(ValueError, KeyError, TypeError):  # the seal is missing or cut off
+        for entry in fnmatch.filter(record.storage.files(record.name, trial.folder), CHECKPOINT):
+            seal = record.storage.read(record.name, trial.folder, entry, SEAL)
+            try:
                 result = json.loads(seal or b"")["result"]
+            except (ValueError, KeyError, TypeError):  # missing or cut off
+                unsealed.append(f"{trial.folder}/{entry}")
+                continue
+            with suppress(KeyError, TypeError):  # saved before METRIC was reported
                 value = float(result[metric])
                 is_best = value == trial.score(*by) and (
                     scope != "last" or result["training_iteration"] == trial.iterations
@@ -217,10 +226,29 @@ def _restored(
     scratch: Path,
 ) -> tuple[Candidate, ExperimentTrainable]:
     """The best checkpoint that is whole, in a trainable. Raises Refusal when there is none."""
-    damaged = ""
-    for candidate in _candidates(record, trials, by):
-        folder = scratch / candidate.trial.id / candidate.folder
-        folder.mkdir(parents=True)
+    resources = setting(configuration, record, "resources_per_trial")
+
+    def make(trial: SavedTrial) -> ExperimentTrainable:
+        return ExperimentTrainable.without_ray(trial_config(trial), data, scratch, resources)
+
+    for _ in range(TRIES - 1):
+        if outcome(record) == "running":
+            with suppress(Changed):
+                return _first_whole(record, trials, by, make, scratch, may_change=True)
+    return _first_whole(record, trials, by, make, scratch)
+
+
+def _first_whole(
+    record: Record,
+    trials: list[SavedTrial],
+    by: tuple[str, str, str],
+    make: Callable[[SavedTrial], ExperimentTrainable],
+    scratch: Path,
+    may_change: bool = False,
+) -> tuple[Candidate, ExperimentTrainable]:
+    damaged, unsealed = "", list[str]()
+    for candidate in _candidates(record, trials, by, unsealed):
+        folder = Path(tempfile.mkdtemp(dir=scratch))
         try:
             fs.copy_files(
                 record.storage.at(record.name, candidate.trial.folder, candidate.folder),
@@ -228,14 +256,11 @@ def _restored(
                 source_filesystem=record.storage.filesystem,
                 destination_filesystem=fs.LocalFileSystem(),
             )
-            trainable = ExperimentTrainable.without_ray(
-                trial_config(candidate.trial),
-                data,
-                scratch,
-                setting(configuration, record, "resources_per_trial"),
-            )
+            trainable = make(candidate.trial)
             trainable.restore_folder(folder)
-        except (DamagedCheckpoint, FileNotFoundError) as error:  # or a run at work replaced it
+        except (DamagedCheckpoint, FileNotFoundError) as error:
+            if may_change:
+                raise Changed from error
             damaged = f"{candidate.trial.folder}/{candidate.folder}: {error}"
             print(damaged)
             continue
@@ -249,9 +274,15 @@ def _restored(
         return candidate, trainable
     if damaged:
         raise Refusal(f"{PREFIX}NAME={record.name!r}: no checkpoint is whole; the last: {damaged}")
+    why = ""
+    if outcome(record) == "running":
+        why = " yet: it is running"
+    elif unsealed:
+        why = f" with {SEAL}, which tells its result: {', '.join(unsealed[:3])} have none"
+    elif record.content["settings"]["checkpoint_frequency"]["value"] == 0:
+        why = f": {PREFIX}CHECKPOINT_FREQUENCY was 0; 1 keeps them, in a run under another name"
     raise Refusal(
-        f"{PREFIX}NAME={record.name!r}: no trial with a finite {by[0]} has kept a checkpoint;"
-        f" {PREFIX}CHECKPOINT_FREQUENCY=1 keeps them, in a run under another name"
+        f"{PREFIX}NAME={record.name!r}: no trial with a finite {by[0]} has a checkpoint{why}"
     )
 
 
@@ -267,9 +298,14 @@ def _files(trainable: ExperimentTrainable, formats: list[str], folder: Path) -> 
 
     The digest is in `file`: an older export stays whole until export.json names the new one.
     """
-    files = {}
-    for name, path in trainable.export_model(formats, str(folder)).items():
-        content, file = Path(path).read_bytes(), Path(path)
+    files, exported = {}, trainable.export_model(formats, str(folder)) or {}
+    for name in formats:
+        file = Path(exported.get(name, ""))
+        if not file.is_file():
+            raise Refusal(
+                f"trainable.py: ExperimentTrainable._export_model returned no file for {name!r}"
+            )
+        content = file.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         stored = f"{file.stem}-{digest[:12]}{file.suffix}"
         files[name] = {"content": content, "file": stored, "sha256": digest, "plain": file.name}
@@ -281,7 +317,6 @@ def _facts(
     chosen: Candidate,
     by: tuple[str, str, str],
     files: dict[str, Any],
-    data: Data,
 ) -> dict[str, Any]:
     metric, mode, scope = by
     run, code = record.content["runs"][-1], code_state()[0]
@@ -298,7 +333,7 @@ def _facts(
         "files": {
             name: {key: file[key] for key in ("file", "sha256")} for name, file in files.items()
         },
-        "data": {**record.content["data"], "rows": _fingerprint(data)},
+        "data": record.content["data"],
         "trained": {
             "code": {key: run["git"].get(key) for key in ("commit", "dirty")},
             "python": run["python"],
@@ -311,16 +346,6 @@ def _facts(
             "packages": packages(),
         },
     }
-
-
-def _fingerprint(data: Data) -> dict[str, Any]:
-    """How many rows the model was given, and a digest of them as they were given, prepared."""
-    digest = hashlib.sha256()
-    for features, labels in ((data.x_train, data.y_train), (data.x_valid, data.y_valid)):
-        digest.update(np.ascontiguousarray(features).tobytes())
-        digest.update(pd.util.hash_array(np.asarray(labels)).tobytes())  # they may be texts
-    counts = {"train": len(data.y_train), "validation": len(data.y_valid)}
-    return {**counts, "sha256": digest.hexdigest()}
 
 
 def _publish(
@@ -366,7 +391,9 @@ def _say(
         f"{record.name}: trial {chosen.trial.id} after iteration {facts['iteration']},"
         f" {metric} {chosen.value:.4f}"
     )
-    if chosen.trial is not best or (scope in ("all", "last") and not chosen.is_best):
+    if outcome(record) == "running":
+        print(f"{record.name} is running: this is its best checkpoint so far")
+    elif chosen.trial is not best or (scope in ("all", "last") and not chosen.is_best):
         what = f"{mode} {metric}" if scope == "all" else f"{scope} {metric}"
         print(
             f"The best result, {what} {best.score(*by):.4f} of trial {best.id}, has no whole"

@@ -29,7 +29,7 @@ class TrialExports:
     (TIME_BUDGET_S). What is missing is exported on this machine, from the trial's last checkpoint.
     """
 
-    def __init__(self, storage: Storage, settings: Settings, data: Data) -> None:
+    def __init__(self, storage: Storage, settings: Settings, data: Data | None) -> None:
         self.storage, self.name = storage, str(settings.name)
         self.settings, self.data = settings, data
 

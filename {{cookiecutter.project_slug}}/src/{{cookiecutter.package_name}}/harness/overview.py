@@ -82,7 +82,9 @@ def print_experiment(settings: Settings) -> None:
     content = record.content
     parent = f", a copy of {content['parent']} that went on" if content["parent"] else ""
     print(f"{record.name}{parent}: {outcome(record)}. {_best(record)}")
-    print(f"data  {content['data']['source']} {content['data'].get('sha256', '')[:12]}")
+    data = content["data"]
+    digest = f"digest {data['digest'][:12]}" if data["digest"] else "no digest"
+    print(f"data  {data['description']} ({digest}) {data['arrays']}")
     for name, domain in content["search_space"].items():
         print(f"search space: {name} {domain}")
     ends = [*(run["outcome"] for run in content["runs"][:-1]), outcome(record)]

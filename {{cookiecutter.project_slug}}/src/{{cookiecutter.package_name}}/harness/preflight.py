@@ -11,11 +11,12 @@ import ray
 from ray.tune import Callback
 from ray.tune.search.sample import Categorical, Float
 
-from ..data import Data, load_data
+from ..data import Data
 from ..search_space import search_space
 from ..settings import METRICS, PREFIX, Settings
 from ..trainable import ExperimentTrainable
 from ..tune_run import make_search
+from . import dataset
 from .configuration import Configuration, Refusal, nearest, part, without_password
 from .lock import is_lock
 from .points import load_points
@@ -34,12 +35,16 @@ RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}
 
 @dataclass
 class Preflight:
-    """What was found, and what was loaded on the way."""
+    """What was found, and what was loaded on the way.
+
+    described: what `dataset.describe` says of the data; None when it can't be loaded
+    """
 
     storage: Storage | None = None
     record: Record | None = None
     space: dict[str, str] = field(default_factory=dict)  # as experiment.json has it
     data: Data | None = None
+    described: dict[str, Any] | None = None
     points: list[Point] = field(default_factory=list)
     trials: int = 0  # that a run has, from its beginning to its end
     findings: list[str] = field(default_factory=list)
@@ -73,11 +78,11 @@ def check_content(configuration: Configuration, result: Preflight) -> None:
     if (its_tracker := part("tracker")) is not None:
         result.findings += its_tracker.check(settings)
     try:
-        result.data = load_data(settings.data_path, settings.target)
-    except (OSError, ValueError) as error:
-        given = f"{PREFIX}DATA_PATH={str(settings.data_path)!r}"
-        result.findings.append(f"{given}: {_first_line(error)}")
+        result.data = dataset.load(settings.data_path, settings.target)
+    except Refusal as refusal:
+        result.findings += refusal.findings
         return
+    result.described = dataset.describe(result.data)
     if settings.check_search_space:
         _check_trainable(settings, result, result.data)
 

@@ -1,6 +1,5 @@
 """experiment.json: what was run, so that next month somebody can say it, and run it again."""
 
-import hashlib
 import json
 import os
 import platform
@@ -36,15 +35,6 @@ FIXED = (
     "scheduler",
     "grace_iterations",
 )
-
-
-def describe_data(path: Path | None, target: str | None) -> dict[str, Any]:
-    """The data file with its digest, to be compared when an experiment goes on."""
-    if path is None:
-        return {"source": "bundled digits"}
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"source": str(path.resolve()), "target": target, "sha256": digest}
 
 
 def now() -> str:
@@ -123,7 +113,9 @@ class _Run(_Part):
 
 
 class _Data(_Part):
-    source: str
+    description: str
+    arrays: str
+    digest: str | None
 
 
 class _Content(_Part):
@@ -174,7 +166,9 @@ class Record:
         configuration: Configuration,
         space: dict[str, str],
         points: list[dict[str, Any]],
+        data: dict[str, Any],
     ) -> "Record":
+        """data: what `dataset.describe` says of it"""
         settings = configuration.settings
         return cls(
             storage,
@@ -186,7 +180,7 @@ class Record:
                 "created": now(),
                 "search_space": space,
                 "points": points,
-                "data": describe_data(settings.data_path, settings.target),
+                "data": data,
                 "runs": [],
             },
         )
@@ -284,9 +278,6 @@ class Record:
             old, new = was["search_space"].get(key), space.get(key)
             if old != new:
                 found.append(f"search space: {key} was {old or 'not there'}, is {new or 'gone'}")
-        now_data = describe_data(settings.data_path, settings.target)
-        if {**was["data"], "source": ""} != {**now_data, "source": ""}:
-            found.append(f"data: was {_brief(was['data'])}, is {_brief(now_data)}")
         for field in FIXED:
             new = getattr(settings, field)
             old = was["settings"].get(field, {"value": new})["value"]  # there may be new settings
@@ -314,7 +305,3 @@ STOPPING = (
     "plateau_std",
     "time_budget_s",
 )
-
-
-def _brief(data: dict[str, Any]) -> str:
-    return f"{data['source']} {data.get('sha256', '')[:12]}".strip()

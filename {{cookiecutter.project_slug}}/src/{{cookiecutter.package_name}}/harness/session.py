@@ -12,7 +12,7 @@ from ray.tune.tune_config import ResumeConfig
 from ..settings import PREFIX, Settings
 from ..stopper import make_stopper
 from ..tune_run import tune_run
-from . import journal, lock, saved, state
+from . import dataset, journal, lock, saved, state
 from .configuration import Configuration, Refusal, as_text, without_password
 from .exports import NoCheckpoint, TrialExports
 from .memory import SavedStopper, current_stopper
@@ -35,21 +35,23 @@ RESUME, SKIP = ResumeConfig.ResumeType.RESUME, ResumeConfig.ResumeType.SKIP
 def prepare(configuration: Configuration) -> Preflight:
     """Check everything, and complete the settings of a resume. Raises Refusal with all findings."""
     ready = check(configuration)
-    if ready.record is not None and not ready.findings:
-        restored = ready.record.restore_settings(configuration)
+    record = None if ready.findings else ready.record
+    if record is not None:
+        restored = record.restore_settings(configuration)
         configuration.settings = restored.settings
         configuration.origins = restored.origins
-        ready.findings += _may_go_on(configuration.settings, ready.record, ready.space)
     check_content(configuration, ready)
+    if record is not None:
+        ready.findings += _may_go_on(configuration.settings, record, ready)
     ready.raise_findings()
     return ready
 
 
-def _may_go_on(settings: Settings, record: Record, space: dict[str, str]) -> list[str]:
-    """What speaks against going on with the experiment under these settings."""
-    if settings.resume == "false":
-        return []
-    findings = record.differences(settings, space)
+def _may_go_on(settings: Settings, record: Record, ready: Preflight) -> list[str]:
+    """What speaks against going on with the experiment under these settings, on these data."""
+    findings, now = record.differences(settings, ready.space), ready.described
+    if now is not None and (difference := dataset.difference(record.content["data"], now)):
+        findings.append(difference)
     limits = record.limits_changed(settings)
     if settings.resume == "extend":
         samples = record.content["settings"]["num_samples"]["value"]
@@ -169,7 +171,7 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
     ready = prepare(configuration)
     settings, storage, data = configuration.settings, ready.storage, ready.data
     assert storage is not None
-    assert data is not None
+    assert ready.described is not None  # or it had been refused; the data themselves may be None
     with contextlib.ExitStack() as stack:
         held = stack.enter_context(lock.locked(storage, str(settings.name)))
         record, resume_config = ready.record, None
@@ -177,7 +179,9 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
         if (now and now.content) != (record and record.content):
             raise Refusal(f"{settings.name!r} was run by another process meanwhile; start again")
         if record is None:
-            record = Record.new(storage, configuration, ready.space, ready.points)
+            record = Record.new(
+                storage, configuration, ready.space, ready.points, ready.described
+            )
         elif not state.has_trials(storage, record.name):
             print(f"Nothing had been saved of {record.name}: it starts from the beginning.")
         else:
