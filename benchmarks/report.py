@@ -52,6 +52,15 @@ for _ in range(rounds):
 """.replace("{package}", PACKAGE)
 
 
+# What `_trial` draws from, as experiment.json has it.
+SPACE = {
+    "hidden_units": "Categorical[16, 32, 64, 128] Uniform",
+    "learning_rate": "Float(1e-05, 0.1) LogUniform",
+    "l2": "Float(1e-06, 0.1) LogUniform",
+    "batch_size": "Categorical[32, 64, 128] Uniform",
+}
+
+
 def multiply(
     model: Path, into: Path, trials: int, iterations: int, *, troubles: bool = True
 ) -> Path:
@@ -64,6 +73,7 @@ def multiply(
     into.mkdir(parents=True)
     record = json.loads((model / "experiment.json").read_text())
     record["name"] = into.name
+    record["search_space"] = SPACE
     record["settings"]["num_samples"]["value"] = trials
     record["settings"]["max_iterations"]["value"] = iterations
     (into / "experiment.json").write_text(json.dumps(record))
@@ -105,7 +115,6 @@ def _trial(
     stopped = troubles and number % 3 == 2 and not failed
     length = max(1, iterations // 4) if failed or stopped else iterations
     trial["config"].update(config)
-    trial["evaluated_params"] = config
     trial["experiment_tag"] = f"{number}_{'_'.join(config)}"
     rows = list(_results(row, trial, rate, length, chance))
     folder = into / trial["relative_logdir"]
