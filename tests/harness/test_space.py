@@ -147,7 +147,9 @@ def as_saved(config: Any) -> Any:
 
 def record(space: dict[str, Any], folder: Path) -> Record:
     configuration = load(["--name", "x", "--storage-path", str(folder)])
-    made = Record.new(Storage(str(folder)), configuration, describe_space(space), [], dataset.describe(None))
+    made = Record.new(
+        Storage(str(folder)), configuration, describe_space(space), [], dataset.describe(None)
+    )
     made.content["settings"] = {}
     return made
 

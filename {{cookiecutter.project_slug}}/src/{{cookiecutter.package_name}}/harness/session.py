@@ -179,9 +179,7 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
         if (now and now.content) != (record and record.content):
             raise Refusal(f"{settings.name!r} was run by another process meanwhile; start again")
         if record is None:
-            record = Record.new(
-                storage, configuration, ready.space, ready.points, ready.described
-            )
+            record = Record.new(storage, configuration, ready.space, ready.points, ready.described)
         elif not state.has_trials(storage, record.name):
             print(f"Nothing had been saved of {record.name}: it starts from the beginning.")
         else:
