@@ -42,7 +42,8 @@ COMMON = set(
     src/PACKAGE/tune_run.py
     src/PACKAGE/harness/__init__.py src/PACKAGE/harness/analysis.py
     src/PACKAGE/harness/cli.py src/PACKAGE/harness/configuration.py
-    src/PACKAGE/harness/documents.py src/PACKAGE/harness/export.py
+    src/PACKAGE/harness/dataset.py src/PACKAGE/harness/documents.py
+    src/PACKAGE/harness/export.py src/PACKAGE/harness/exports.py
     src/PACKAGE/harness/journal.py src/PACKAGE/harness/lock.py src/PACKAGE/harness/memory.py
     src/PACKAGE/harness/overview.py src/PACKAGE/harness/output.py
     src/PACKAGE/harness/page.py
@@ -50,9 +51,10 @@ COMMON = set(
     src/PACKAGE/harness/pages/parts.html src/PACKAGE/harness/pages/report.html
     src/PACKAGE/harness/plots.py src/PACKAGE/harness/points.py src/PACKAGE/harness/preflight.py
     src/PACKAGE/harness/printing.py src/PACKAGE/harness/progress.py
-    src/PACKAGE/harness/provenance.py src/PACKAGE/harness/quiet.py src/PACKAGE/harness/report.py
+    src/PACKAGE/harness/provenance.py src/PACKAGE/harness/quiet.py
+    src/PACKAGE/harness/rehearsal.py src/PACKAGE/harness/report.py
     src/PACKAGE/harness/saved.py src/PACKAGE/harness/search.py src/PACKAGE/harness/session.py
-    src/PACKAGE/harness/signals.py
+    src/PACKAGE/harness/signals.py src/PACKAGE/harness/space.py
     src/PACKAGE/harness/state.py src/PACKAGE/harness/storage.py src/PACKAGE/harness/study.py
     src/PACKAGE/harness/tables.py src/PACKAGE/harness/tensorboard.py
     src/PACKAGE/harness/trainable.py src/PACKAGE/harness/trials.py

@@ -143,8 +143,9 @@ def test_sigusr1_and_sighup_and_the_time_between(project: Project) -> None:  # n
     assert spent < experiment.spent() < spent + time.monotonic() - start
 
     trained = project.trace()
-    project.run("extend", "x", "--time-budget-s", spent)
-    assert project.trace() == trained, "the time spent before was not counted"
+    said = project.run("extend", "x", "--time-budget-s", spent, code=2)
+    assert "would end the experiment again at once" in said, "the time spent before was not counted"
+    assert project.trace() == trained
 
 
 def rows(experiment: Experiment, index: int) -> list[int]:

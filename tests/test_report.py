@@ -158,7 +158,7 @@ def place(
             multiply(results / "x", results / name, size, 100)
         narrow(shutil.copytree(results / "of-20", results / "narrow"))
         spoil(shutil.copytree(results / "x", results / "no-best"))
-        reports = ["x", "no-history", "csv", "cut", "narrow", "no-best", *SIZES, "x of-20 of-1"]
+        reports = ["x", "no-history", "csv", "narrow", "no-best", *SIZES, "x of-20 of-1"]
         run = project.start_program("-c", REPORTS, *(f"report {names}" for names in reports))
         assert run.wait() == 0, run.said
         (project.folder / "said").write_text(run.said)
@@ -206,7 +206,7 @@ def test_the_tables_are_what_the_analysis_knows(place: Project) -> None:
 
 def test_what_it_says(place: Project) -> None:
     said = (place.folder / "said").read_text()
-    for name in ("x", "no-history", "csv", "cut", *SIZES):
+    for name in ("x", "no-history", "csv", *SIZES):
         assert f"Report: {page(place, name)}" in said
     assert f"Report: {place.folder}/results/report-x-vs-of-20-vs-of-1.html" in said
     assert said.count("there is no history") == 1
@@ -215,7 +215,7 @@ def test_what_it_says(place: Project) -> None:
     assert not (results / "no-history/results.csv").exists()
     for table in ("trials.csv", "results.csv"):
         lines = {name: len((results / name / table).read_bytes().splitlines())
-                 for name in ("x", "csv", "cut")}  # fmt: skip
+                 for name in ("x", "csv")}  # fmt: skip
         assert len(set(lines.values())) == 1, lines
 
 
@@ -230,7 +230,7 @@ def test_refusals(place: Project) -> None:
     state.write_text(json.dumps(content))
     (results / "unsaved").mkdir()
     shutil.copy(results / "x/experiment.json", results / "unsaved")
-    words = ("no-hisotry", "silent", "unsaved", "x x", "x ../x", "x --num 3", "")
+    words = ("no-hisotry", "silent", "unsaved", "cut", "x x", "x ../x", "x --num 3", "")
     run = place.start_program("-c", REPORTS, *(f"report {line}" for line in words))
     assert run.wait() == 2 * len(words)
     findings = run.said.splitlines()
@@ -238,6 +238,7 @@ def test_refusals(place: Project) -> None:
         "no such experiment; did you mean no-history?",
         "no trial has reported anything yet",
         "nothing has been saved of it yet",
+        "its state is damaged",
         "takes different experiments",
         "--name='../x'",
         "unknown flag --num",

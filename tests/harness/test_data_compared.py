@@ -12,11 +12,13 @@ from ray import tune
 from ray.tune.trainable import trainable as ray_trainable
 from ray_tune_experiment import data as data_module
 from ray_tune_experiment.data import load_data
+from ray_tune_experiment.harness import dataset, preflight
 from ray_tune_experiment.harness import export as export_module
 from ray_tune_experiment.harness.cli import main
 from ray_tune_experiment.harness.configuration import Configuration, Refusal, load
 from ray_tune_experiment.harness.dataset import describe
 from ray_tune_experiment.harness.provenance import Record
+from ray_tune_experiment.harness.rehearsal import Outcome
 from ray_tune_experiment.harness.session import prepare
 from ray_tune_experiment.harness.space import describe_space
 from ray_tune_experiment.harness.storage import Storage
@@ -282,3 +284,17 @@ def test_export_while_it_runs(
     code, said = export(capsys)
     assert code == 2
     assert "has a checkpoint yet: it is running" in said
+
+
+def test_load_data_may_return_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "load_data", lambda *_: None)
+    rehearsed = []
+
+    def rehearse(_: Any, __: Any, sample: Any, *___: Any) -> Outcome:
+        rehearsed.append(sample)
+        return Outcome()
+
+    monkeypatch.setattr(preflight, "rehearse", rehearse)
+    ready = prepare(load(["--name", "new"]))
+    assert rehearsed == [None]
+    assert ready.described == describe(None)
