@@ -431,7 +431,7 @@ class Experiment:
         """Every file of every trial is whole: no table, state, checkpoint or model is cut off."""
         for path in filter(Path.is_file, self.folder.rglob("*")):
             name = path.relative_to(self.folder)
-            assert not (name.name.startswith(".") and name.suffix == ".part"), name
+            assert ".part" not in {part.suffix for part in (name, *name.parents)}, name
             content = path.read_bytes()
             if not name.name.startswith(("stdout", "stderr", ".validate", "events.out.")):
                 assert content, f"{name} is empty"
@@ -445,7 +445,9 @@ class Experiment:
                 assert content.endswith(b"\n"), f"{name} ends within a line"
         for seal in self.folder.glob("trial_*/checkpoint_*/seal.json"):
             for file, (size, _) in json.loads(seal.read_text())["files"].items():
-                assert seal.with_name(file).stat().st_size == size, (seal, file)
+                path = seal.with_name(file)
+                assert path.is_file(), path
+                assert path.stat().st_size == size, path
 
     def metrics(self) -> dict[int, dict[int, tuple[float, ...]]]:
         """What was measured, by trial and iteration. A repeated iteration counts once."""

@@ -21,6 +21,16 @@ with storage.filesystem.open_output_stream(storage.at("x", "table")) as stream:
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
+KILLED_DELETING = """
+import os, signal, sys
+from ray_tune_experiment.harness.storage import Storage, WholeFiles
+storage = Storage(sys.argv[1])
+class Disk:
+    def delete_dir(self, path):
+        os.kill(os.getpid(), signal.SIGKILL)
+storage.filesystem.handler.disk = Disk()
+storage.filesystem.delete_dir(storage.at("x", "checkpoint_000001"))
+"""
 # No file may be larger than a few bytes, as on a full disk.
 LIMITED = """
 import resource, sys
@@ -66,6 +76,20 @@ def test_a_kill_while_a_file_is_written(storage: Storage) -> None:
     assert storage.read("x", "table") == b"old"
     assert len(names(storage, "x")) == 2
     assert list(storage.all_files()) == ["x/table"]
+    storage.delete_unfinished("x")
+    assert names(storage, "x") == ["table"]
+
+
+def test_a_kill_while_a_folder_is_deleted(storage: Storage) -> None:
+    """It is gone at once: nobody takes it for a checkpoint that has lost some files."""
+    for file in ("model", "seal"):
+        storage.write(b"content", "x", "checkpoint_000001", file)
+    done = subprocess.run([sys.executable, "-c", KILLED_DELETING, storage.path], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = [name for name in names(storage, "x") if name != "table"]
+    assert len(names(storage, "x", left)) == 2
+    assert list(storage.all_files("x")) == ["table"]
+    storage.write(b"half", "x", left, ".model.1.part")
     storage.delete_unfinished("x")
     assert names(storage, "x") == ["table"]
 

@@ -132,7 +132,8 @@ class _Content(_Part):
 def experiments(storage: Storage) -> list[str]:
     """The names of the experiments that a storage path holds."""
     folders = (name for name, info in storage.files().items() if not info.is_file)
-    return sorted(name for name in folders if FILE in storage.files(name))
+    shown = (name for name in folders if not name.startswith("."))  # others are being deleted
+    return sorted(name for name in shown if FILE in storage.files(name))
 
 
 class Record:

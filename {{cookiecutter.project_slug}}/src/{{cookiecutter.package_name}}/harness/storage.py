@@ -8,21 +8,22 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pyarrow import PythonFile, fs
 
 SECONDS_TO_ANSWER = 20.0
-# The name of a file while it is written. A kill may leave one.
-UNFINISHED = re.compile(r"(^|/)\.[^/]*\.part$")
+# The name of a file while it is written, and of a folder while it is deleted. A kill may leave one.
+UNFINISHED = re.compile(r"(^|/)\.[^/]*\.part(/|$)")
 # What a resume can't do without also outlives a power cut, which takes a disk some milliseconds.
 DURABLE = re.compile(r"/checkpoint_\d+/|/[^/]*state[^/]*$|/experiment\.json$")
 
 
 class WholeFiles(fs.FileSystemHandler):  # type: ignore[misc]  # pyarrow carries no types
     """A local file system in which a file appears, or is replaced, when all of it is written.
+
+    A folder is gone before its files are deleted, one by one.
 
     Ray copies results, states and checkpoints to the storage path over what is there: it empties a
     file, then writes it, and a kill in between would leave it empty. Ray's state names this class
@@ -58,7 +59,9 @@ class WholeFiles(fs.FileSystemHandler):  # type: ignore[misc]  # pyarrow carries
         self.disk.create_dir(path, recursive=recursive)
 
     def delete_dir(self, path: str) -> None:
-        self.disk.delete_dir(path)
+        hidden = _unfinished(path)
+        Path(path).rename(hidden)
+        self.disk.delete_dir(hidden)
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
         self.disk.delete_dir_contents(path, missing_dir_ok=missing_dir_ok)
@@ -82,12 +85,16 @@ class WholeFiles(fs.FileSystemHandler):  # type: ignore[misc]  # pyarrow carries
         return str(self.disk.normalize_path(path))
 
 
+def _unfinished(path: str) -> str:
+    folder, name = posixpath.split(path.rstrip("/"))
+    return f"{folder}/.{name}.{uuid.uuid4().hex}.part"
+
+
 class _WholeFile(io.RawIOBase):
     """A file that gets its name when it is closed, unless a write failed."""
 
     def __init__(self, path: str) -> None:
-        folder, name = posixpath.split(path)
-        self._path, self._partial = path, f"{folder}/.{name}.{uuid.uuid4().hex}.part"
+        self._path, self._partial = path, _unfinished(path)
         self._file: Any = None
         self._file = Path(self._partial).open("wb", buffering=0)  # noqa: SIM115
 
@@ -230,21 +237,21 @@ class Storage:
 
     def all_files(self, *parts: str) -> dict[str, Any]:
         """All files in a folder and below it, by their path in it, but unfinished ones."""
-        return {path: info for path, info in self._walk(*parts) if not UNFINISHED.search(path)}
+        found = {path: info for path, info in self._walk(*parts) if info.is_file}
+        return {path: info for path, info in found.items() if not UNFINISHED.search(path)}
 
     def delete_unfinished(self, *parts: str) -> None:
-        """Delete what a killed run was writing in a folder, or below it."""
-        for path, _ in self._walk(*parts) if self.local else ():
-            if UNFINISHED.search(path):
-                self.delete(*parts, path)
+        """Delete what a killed run was writing or deleting in a folder, or below it."""
+        for path, info in self._walk(*parts) if self.local else ():
+            if UNFINISHED.fullmatch(info.base_name):
+                with contextlib.suppress(FileNotFoundError):  # gone with the folder that it is in
+                    (self.delete if info.is_file else self.delete_folder)(*parts, path)
 
-    def _walk(self, *parts: str) -> Iterator[tuple[str, Any]]:
+    def _walk(self, *parts: str) -> list[tuple[str, Any]]:
         where = self.at(*parts)
-        for info in self.filesystem.get_file_info(
-            fs.FileSelector(where, allow_not_found=True, recursive=True)
-        ):
-            if info.is_file:
-                yield posixpath.relpath(info.path, where), info
+        selector = fs.FileSelector(where, allow_not_found=True, recursive=True)
+        infos = self.filesystem.get_file_info(selector)
+        return [(posixpath.relpath(info.path, where), info) for info in infos]
 
     def probe(self) -> None:
         """Write, read and delete an object. Raises OSError when one of the three fails."""
