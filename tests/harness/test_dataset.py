@@ -91,6 +91,12 @@ def test_what_the_data_says_of_itself() -> None:
     assert describe(KINDS["dataclass"])["arrays"] == "x 6x2 float64, y 6 <U5"
 
 
+def test_the_columns_of_a_table_are_not_named_beside_arrays() -> None:
+    rows = {"x": np.zeros((2, 3)), "examples": pd.DataFrame({"a": [1], "b": [2]})}
+    assert describe(rows)["arrays"] == "x 2x3 float64"
+    assert describe(rows["examples"])["arrays"].startswith("a 1 int64, b 1 int64")
+
+
 def test_a_moved_file_is_the_same_data() -> None:
     rows = HERE["Rows"]
     here, there = (describe(rows(np.ones(3), ["a"], None, f"{at}/rows.csv")) for at in "ab")

@@ -65,7 +65,8 @@ def describe(data: Any) -> dict[str, Any]:
                 digest.update(_stable(block).data)
         else:
             digest.update(f"{name} {leaf!r}\n".encode())
-    named = [f"{name} {_shape(array)} {array.dtype}".strip() for name, array in arrays.items()]
+    outer = [name for name in arrays if "." not in name] or list(arrays)  # no columns of a table
+    named = [f"{name} {_shape(arrays[name])} {arrays[name].dtype}".strip() for name in outer]
     return {
         "description": _description(data),
         "arrays": ", ".join(named[:NAMED]) + (", …" if named[NAMED:] else ""),
