@@ -420,14 +420,14 @@ def test_exports_that_were_lost(project: Project) -> None:  # noqa: F811
     assert [len(experiment.results(index)) for index in range(2)] == [2, 2]
     assert experiment.record["runs"][-1]["outcome"] == "exports failed"
     said = project.run(*resume_command(project, said))
-    assert "2 models were missing" in said
+    assert "Exported 2 missing models" in said
     assert models("x") == 2
     assert project.trace() == trained, "nothing is trained again"
     assert experiment.record["runs"][-1]["outcome"] == "done"
     assert "is finished" in project.run("run", "--name", "x", "--resume")
 
     said = project.run("run", "--name", "lost", *two, FAULT_EXPORT="lost")
-    assert "2 models were missing" in said
+    assert "Exported 2 missing models" in said
     assert models("lost") == 2
     assert "Traceback" not in said
 

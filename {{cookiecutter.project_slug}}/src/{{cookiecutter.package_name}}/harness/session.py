@@ -110,7 +110,7 @@ def _print_stopped(settings: Settings, analysis: ExperimentAnalysis) -> list[str
     limits = [_limit(settings, name) for name in (stopper.stopped_by if stopper else [])]
     if limits:
         never = sum(not trial.last_result.get("training_iteration") for trial in analysis.trials)
-        print(f"Stopped by {', '.join(limits)}; {never} trials had not started.")
+        print(f"Stopped by {', '.join(limits)}; {counted(never, 'trial')} had not started.")
     return limits
 
 
@@ -338,7 +338,7 @@ def _complete_exports(
     """Export the models that are missing. Returns, by trial, why one could not be, and says so."""
     count, failed = exports.complete(analysis.trials, lambda: signals.received is not None)
     if count:
-        print(f"{count} models were missing, and are exported from the last checkpoints")
+        print(f"Exported {counted(count, 'missing model')} from the last checkpoints")
     for trial_id, error in failed.items():
         kind = "" if isinstance(error, NoCheckpoint) else f"{type(error).__name__}: "
         print(f"Trial {trial_id} has no exported model: {kind}{error}")
