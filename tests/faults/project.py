@@ -104,8 +104,9 @@ def _close_or_die(self):
         _close(self)
     Path(os.environ["FAULT_KILL"] + ".done").touch()
     if when == "full":
+        unreported[self._path] = OSError(28, "No space left on device")
         self.discard()
-        raise OSError(28, "No space left on device")
+        raise unreported[self._path]
     os.kill(os.getpid(), signal.SIGKILL)
 
 

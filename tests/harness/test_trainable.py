@@ -1,5 +1,6 @@
 """Checkpoints of a Trainable that a team brings: sealed and restored, whatever its classes are."""
 
+import errno
 import json
 import math
 from collections.abc import Callable
@@ -8,7 +9,9 @@ from typing import Any
 
 import pytest
 from ray import tune
+from ray.train._internal.storage import StorageContext
 from ray.tune.trainable import trainable as ray_trainable
+from ray_tune_experiment.harness.storage import Storage, _WholeFile, unreported
 from ray_tune_experiment.harness.trainable import (
     EXPORTED,
     SEAL,
@@ -115,6 +118,30 @@ def test_a_damaged_checkpoint_is_not_restored(make: Make, kind: Any, tmp_path: P
     (folder / SEAL).unlink()
     with pytest.raises(DamagedCheckpoint, match="it has no seal"):
         make(kind).restore_folder(folder)
+
+
+def test_a_checkpoint_that_is_not_stored_fails_the_trial(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where pyarrow keeps to itself that a file could not get its name, as on a full disk."""
+    trainable, close = make(Own), _WholeFile.close
+
+    def full(file: Any) -> None:
+        if file._path.endswith("/count") and not file.closed:
+            unreported[file._path] = OSError(errno.ENOSPC, "No space left on device")
+            file.discard()
+            raise unreported[file._path]
+        close(file)
+
+    storage = Storage(str(tmp_path / "results"))
+    trainable._storage = StorageContext(
+        storage.root, "x", storage_filesystem=storage.filesystem, trial_dir_name="trial_1"
+    )
+    trainable.train()
+    assert Path(trainable.save().checkpoint.path, "deep", "count").read_text() == "1"
+    monkeypatch.setattr(_WholeFile, "close", full)
+    with pytest.raises(OSError, match="No space left"):
+        trainable.save()
 
 
 def test_all_files_of_a_seal_are_there_or_not(make: Make, tmp_path: Path) -> None:

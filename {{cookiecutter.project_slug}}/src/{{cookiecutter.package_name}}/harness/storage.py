@@ -19,6 +19,9 @@ UNFINISHED = re.compile(r"(^|/)\.[^/]*\.part(/|$)")
 # What a resume can't do without also outlives a power cut, which takes a disk some milliseconds.
 DURABLE = re.compile(r"/checkpoint_\d+/|/[^/]*state[^/]*$|/experiment\.json$")
 
+# By path: what giving a file its name raised last. `pyarrow.fs.copy_files` loses it (seen in 26.0).
+unreported: dict[str, Exception] = {}
+
 
 class WholeFiles(fs.FileSystemHandler):  # type: ignore[misc]  # pyarrow carries no types
     """A local file system in which a file appears, or is replaced, when all of it is written.
@@ -123,7 +126,8 @@ class _WholeFile(io.RawIOBase):
                 os.fsync(self._file.fileno())
             self._file.close()
             Path(self._partial).replace(self._path)
-        except BaseException:
+        except Exception as error:
+            unreported[self._path] = error
             self.discard()
             raise
 

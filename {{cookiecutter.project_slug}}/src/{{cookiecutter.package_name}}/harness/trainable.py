@@ -18,6 +18,8 @@ from ray.train._internal.session import _TrainingResult
 from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 from ray.tune.result import RESULT_DUPLICATE, TRIAL_INFO
 
+from .storage import unreported
+
 SEAL = "seal.json"
 EXPORTED = "exported.json"  # in a trial's folder, once its model is exported
 STATE = "state.pkl"  # what a `save_checkpoint` returned that returns a dict
@@ -70,9 +72,21 @@ class StoredTrainable(tune.Trainable):
         return cast(Self, WithData(config={**config, TRIAL_INFO: trial}, storage=None))
 
     def save(self, checkpoint_dir: str | None = None) -> Any:
-        """Save and seal a checkpoint. Same argument and result as Ray's."""
+        """Save and seal a checkpoint. Same argument and result as Ray's.
+
+        Raises OSError when a file of it has not reached the storage path.
+        """
         with _instead(self, "save_checkpoint", functools.partial(self._seal, self.save_checkpoint)):
-            return super().save(checkpoint_dir)
+            saved: Any = super().save(checkpoint_dir)
+        if self._storage is not None:
+            folder, disk = saved.checkpoint.path, saved.checkpoint.filesystem
+            found = disk.get_file_info(fs.FileSelector(folder, recursive=True))
+            sizes = {info.path: info.size for info in found}
+            for file, size in self._sealed.items():
+                if sizes.get(path := f"{folder}/{file}") != size:
+                    lost = OSError(f"{path} has not reached the storage path")
+                    raise unreported.pop(path, lost)
+        return saved
 
     def _seal(self, save_checkpoint: Callable[[str], Any], folder: str) -> None:
         state = save_checkpoint(folder)
@@ -82,7 +96,8 @@ class StoredTrainable(tune.Trainable):
         last: dict[str, Any] = self._last_result or {}
         kept = {k: v for k, v in last.items() if isinstance(v, int | float | str | bool)}
         seal = {"files": _described(Path(folder)), "result": kept}
-        Path(folder, SEAL).write_text(json.dumps(seal))
+        size = Path(folder, SEAL).write_text(json.dumps(seal))
+        self._sealed = {SEAL: size, **{file: size for file, (size, _) in seal["files"].items()}}
 
     def export_model(
         self, export_formats: list[str] | str, export_dir: str | None = None
