@@ -576,8 +576,8 @@ def read_source(name: str) -> str:
 
 # Words in capitals that are no setting of a project.
 WORDS = {
-    *("API", "ARGS", "CHANGELOG", "CPU", "CSV", "FAILURE", "HEAD", "HTML", "JSON", "LICENSE"),
-    *("METRICS", "MIT", "MUTABLE", "NO_COLOR", "PED", "README", "SHA", "TRUSTED", "URI"),
+    *("API", "ARGS", "CHANGELOG", "CPU", "CSV", "FAILURE", "HEAD", "HTML", "JSON", "KILLED"),
+    *("LICENSE", "METRICS", "MIT", "MUTABLE", "NO_COLOR", "PED", "README", "SHA", "TRUSTED", "URI"),
     *("EXPERIMENT_", "EXPERIMENT_NUM_SAMPELS"),
 }
 OTHERS = ("AWS_", "MLFLOW_", "OMP_", "RAY_", "SIG", "TUNE_", "WANDB_")

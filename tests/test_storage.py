@@ -369,7 +369,7 @@ def test_preflight_finds_everything_at_once(project: Project) -> None:  # noqa: 
         findings = run.said.splitlines()
         assert all(line.startswith("error: ") for line in findings), run.said
         for word in (
-            *("MIN_FREE_GB=1e+06", "'x': exists already", "hidden_units=0"),
+            *("MIN_FREE_GB=1e+06", "'x': there is a folder of that name", "hidden_units=0"),
             "search space: 2 MB would go to the workers",
         ):
             assert sum(word in line for line in findings) == 1, (word, run.said)
