@@ -20,6 +20,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,8 +207,8 @@ def soak_once(sweep: Sweep, whole: Experiment, faults: Iterator[str], name: str)
     try:
         check_end(experiment, whole, ITERATIONS)
         same = True
-    except AssertionError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+    except AssertionError:
+        print(f"{name}: {traceback.format_exc()}", file=sys.stderr)
         same = False
     for fault, moment in struck:
         row = sweep.rows[fault]

@@ -1,5 +1,6 @@
 """The storage: what a reader sees of a file while it is written, and after a kill."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,7 +11,13 @@ from typing import Any
 import pytest
 from pyarrow import PythonFile, fs
 from ray import cloudpickle
-from ray_tune_experiment.harness.storage import Storage, WholeFiles, replace_text
+from ray_tune_experiment.harness.storage import (
+    Storage,
+    WholeFiles,
+    _WholeFile,
+    replace_text,
+    unreported,
+)
 
 KILLED = """
 import os, signal, sys
@@ -165,6 +172,32 @@ def test_folders_are_copied_whole(storage: Storage) -> None:
     storage.copy("x", "table", into="y")
     assert storage.read("y", "folder", "file") == b"deep"
     assert storage.read("y", "table") == b"old"
+
+
+def test_a_copy_that_has_not_arrived_is_told(
+    storage: Storage, empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pyarrow keeps to itself what closing a file raised."""
+    storage.write(b"model", "x", "folder", "model")
+    close = _WholeFile.close
+
+    def full(file: Any) -> None:
+        if file._path.startswith(storage.at("y")) and not file.closed:
+            unreported[file._path] = OSError(errno.ENOSPC, "No space left on device")
+            file.discard()
+            raise unreported[file._path]
+        close(file)
+
+    monkeypatch.setattr(_WholeFile, "close", full)
+    storage.filesystem.create_dir(storage.at("y", "folder"))
+    with pytest.raises(OSError, match="No space left"):
+        storage.copy("x", "folder", into="y")
+    with pytest.raises(OSError, match="No space left"):
+        storage.copy("x", "table", into="y")
+    with pytest.raises(OSError, match="No space left"):
+        storage.bring(Path(storage.at("x", "folder")), "y", "folder")
+    storage.bring(Path(storage.at("x", "folder")), "x")
+    assert storage.read("x", "model") == b"model"
 
 
 def test_workers_get_the_same_file_system(storage: Storage) -> None:

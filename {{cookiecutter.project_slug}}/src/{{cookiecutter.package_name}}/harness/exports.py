@@ -93,8 +93,7 @@ class TrialExports:
                 trainable.stop()
             iteration = int((trial.last_result or {})["training_iteration"])
             (export / EXPORTED).write_text(exported_note(exported or {}, export, iteration))
-            target = self.storage.at(self.name, folder)
-            fs.copy_files(str(export), target, disk, self.storage.filesystem)
+            self.storage.bring(export, self.name, folder)
 
     def _last_checkpoint(self, folder: str) -> str:
         """The newest whole checkpoint of a trial. Raises NoCheckpoint."""

@@ -19,7 +19,7 @@ UNFINISHED = re.compile(r"(^|/)\.[^/]*\.part(/|$)")
 # What a resume can't do without also outlives a power cut, which takes a disk some milliseconds.
 DURABLE = re.compile(r"/checkpoint_\d+/|/[^/]*state[^/]*$|/experiment\.json$")
 
-# By path: what giving a file its name raised last. `pyarrow.fs.copy_files` loses it (seen in 26.0).
+# By path: what giving a file its name raised last, for `check_arrived`.
 unreported: dict[str, Exception] = {}
 
 
@@ -224,15 +224,20 @@ class Storage:
 
     def copy(self, *parts: str, into: str) -> None:
         """Copy a file or a folder of an experiment into another experiment."""
-        target = self.at(into, *parts[1:])
-        if self.local and Path(self.at(*parts)).is_dir():  # which the copying doesn't make
-            Path(target).mkdir(parents=True, exist_ok=True)
-        fs.copy_files(
-            self.at(*parts),
-            target,
-            source_filesystem=self.filesystem,
-            destination_filesystem=self.filesystem,
-        )
+        source, target = self.at(*parts), self.at(into, *parts[1:])
+        if self.filesystem.get_file_info(source).is_file:
+            self.write(self.read(*parts) or b"", into, *parts[1:])
+            return
+        if self.local:  # the copying doesn't make it
+            self.filesystem.create_dir(target)
+        fs.copy_files(source, target, self.filesystem, self.filesystem)
+        check_arrived(self.filesystem, target, _sizes(self.filesystem, source))
+
+    def bring(self, folder: Path, *parts: str) -> None:
+        """Copy what is in a folder of this machine into a folder that is there."""
+        disk, target = fs.LocalFileSystem(), self.at(*parts)
+        fs.copy_files(str(folder), target, disk, self.filesystem)
+        check_arrived(self.filesystem, target, _sizes(disk, str(folder)))
 
     def files(self, *parts: str) -> dict[str, Any]:
         """The entries of a folder by name; empty where there is no such folder."""
@@ -280,6 +285,24 @@ class Storage:
     def _nearest_folder(self) -> Path:
         """The storage path, or the folder in which it would be made."""
         return next(path for path in [Path(self.root), *Path(self.root).parents] if path.exists())
+
+
+def _sizes(disk: Any, folder: str) -> dict[str, int]:
+    """The size of each file in a folder and below it, by its path there."""
+    infos = disk.get_file_info(fs.FileSelector(folder, recursive=True))
+    return {posixpath.relpath(info.path, folder): info.size for info in infos if info.is_file}
+
+
+def check_arrived(disk: Any, folder: str, sizes: dict[str, int]) -> None:
+    """Raise OSError unless the files that were copied into a folder are there.
+
+    `pyarrow.fs.copy_files` loses what closing a file raises (seen in pyarrow 26.0): a full disk.
+    """
+    found = _sizes(disk, folder)
+    for file, size in sizes.items():
+        if found.get(file) != size:
+            path = f"{folder}/{file}"
+            raise unreported.pop(path, OSError(f"{path} has not reached the storage path"))
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ from ray.train._internal.session import _TrainingResult
 from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 from ray.tune.result import RESULT_DUPLICATE, TRIAL_INFO
 
-from .storage import unreported
+from .storage import check_arrived
 
 SEAL = "seal.json"
 EXPORTED = "exported.json"  # in a trial's folder, once its model is exported
@@ -79,13 +79,7 @@ class StoredTrainable(tune.Trainable):
         with _instead(self, "save_checkpoint", functools.partial(self._seal, self.save_checkpoint)):
             saved: Any = super().save(checkpoint_dir)
         if self._storage is not None:
-            folder, disk = saved.checkpoint.path, saved.checkpoint.filesystem
-            found = disk.get_file_info(fs.FileSelector(folder, recursive=True))
-            sizes = {info.path: info.size for info in found}
-            for file, size in self._sealed.items():
-                if sizes.get(path := f"{folder}/{file}") != size:
-                    lost = OSError(f"{path} has not reached the storage path")
-                    raise unreported.pop(path, lost)
+            check_arrived(saved.checkpoint.filesystem, saved.checkpoint.path, self._sealed)
         return saved
 
     def _seal(self, save_checkpoint: Callable[[str], Any], folder: str) -> None:
@@ -95,9 +89,9 @@ class StoredTrainable(tune.Trainable):
                 cloudpickle.dump(state, file)
         last: dict[str, Any] = self._last_result or {}
         kept = {k: v for k, v in last.items() if isinstance(v, int | float | str | bool)}
-        seal = {"files": _described(Path(folder)), "result": kept}
-        size = Path(folder, SEAL).write_text(json.dumps(seal))
-        self._sealed = {SEAL: size, **{file: size for file, (size, _) in seal["files"].items()}}
+        files = _described(Path(folder))
+        size = Path(folder, SEAL).write_text(json.dumps({"files": files, "result": kept}))
+        self._sealed = {SEAL: size, **{file: size for file, (size, _) in files.items()}}
 
     def export_model(
         self, export_formats: list[str] | str, export_dir: str | None = None
