@@ -66,10 +66,14 @@ class TrialExports:
         folder = str(trial.relative_logdir)
         if f"{folder}/{EXPORTED}" not in self.there:
             return False
-        note = json.loads(self.storage.read(self.name, folder, EXPORTED) or b"{}")
-        paths = [f"{folder}/{file}" for file in note["files"].values()]
         last = (trial.last_result or {})["training_iteration"]
-        return bool(note["training_iteration"] == last) and all(
+        try:
+            note = json.loads(self.storage.read(self.name, folder, EXPORTED) or b"")
+            paths = [f"{folder}/{file}" for file in note["files"].values()]
+            is_last = bool(note["training_iteration"] == last)
+        except (ValueError, KeyError, TypeError, AttributeError):  # somebody has edited it
+            return False
+        return is_last and all(
             path in self.there or any(file.startswith(f"{path}/") for file in self.there)
             for path in paths
         )
