@@ -32,10 +32,11 @@ CLOCKED = """
 import json, sys, threading, time
 result, verbose = sys.argv.pop(), sys.argv.pop()
 sys.argv[1:] += ["--verbose", verbose]
-from {package}.harness.quiet import quiet_ray
+from {package}.harness.tune.ray_environment import quiet_ray
 quiet_ray(int(verbose))
 from rich.live import Live
-from {package}.harness import cli, progress
+from {package}.harness.cli import commands as cli
+from {package}.harness.run import progress
 
 within, spent, seen, main = threading.local(), [], [], threading.main_thread()
 

@@ -31,7 +31,7 @@ MEASURED = """
 import resource, sys, time
 start = time.monotonic()
 sys.argv = ["{package}", *sys.argv[1:]]
-from {package}.harness.cli import main
+from {package}.harness.cli.commands import main
 code = main()
 print(time.monotonic() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
 sys.exit(code)
@@ -39,7 +39,7 @@ sys.exit(code)
 OPENED = """
 import gc, sys, time
 from ray.tune import ExperimentAnalysis
-from {package}.harness.analysis import open_experiment
+from {package}.harness.results.analysis import open_experiment
 import {package}.tune_run
 storage, name, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
 for _ in range(rounds):

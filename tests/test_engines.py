@@ -40,30 +40,13 @@ COMMON = set(
     src/PACKAGE/model.py src/PACKAGE/py.typed src/PACKAGE/search_space.py
     src/PACKAGE/settings.py src/PACKAGE/stopper.py src/PACKAGE/trainable.py
     src/PACKAGE/tune_run.py
-    src/PACKAGE/harness/__init__.py src/PACKAGE/harness/analysis.py
-    src/PACKAGE/harness/cli.py src/PACKAGE/harness/configuration.py
-    src/PACKAGE/harness/dataset.py src/PACKAGE/harness/documents.py
-    src/PACKAGE/harness/export.py src/PACKAGE/harness/exports.py
-    src/PACKAGE/harness/journal.py src/PACKAGE/harness/lock.py src/PACKAGE/harness/memory.py
-    src/PACKAGE/harness/overview.py src/PACKAGE/harness/output.py
-    src/PACKAGE/harness/page.py
-    src/PACKAGE/harness/pages/compare.html src/PACKAGE/harness/pages/layout.html
-    src/PACKAGE/harness/pages/parts.html src/PACKAGE/harness/pages/report.html
-    src/PACKAGE/harness/plots.py src/PACKAGE/harness/points.py src/PACKAGE/harness/preflight.py
-    src/PACKAGE/harness/printing.py src/PACKAGE/harness/progress.py
-    src/PACKAGE/harness/provenance.py src/PACKAGE/harness/quiet.py
-    src/PACKAGE/harness/rehearsal.py src/PACKAGE/harness/report.py
-    src/PACKAGE/harness/saved.py src/PACKAGE/harness/search.py src/PACKAGE/harness/session.py
-    src/PACKAGE/harness/signals.py src/PACKAGE/harness/space.py
-    src/PACKAGE/harness/state.py src/PACKAGE/harness/storage.py src/PACKAGE/harness/study.py
-    src/PACKAGE/harness/tables.py src/PACKAGE/harness/tensorboard.py
-    src/PACKAGE/harness/trainable.py src/PACKAGE/harness/trials.py
     tests/conftest.py
     tests/experiment/conftest.py tests/experiment/test_tune_run.py
     tests/unit/conftest.py tests/unit/test_data.py tests/unit/test_settings.py
     tests/unit/test_stopper.py tests/unit/test_trainable.py
     """.split()  # noqa: SIM905
 )
+HARNESS = ROOT / TREE / "src/{{cookiecutter.package_name}}/harness"
 CI = {"GitHub": {".github/workflows/ci.yml"}, "GitLab": {".gitlab-ci.yml"}, "none": set[str]()}
 TRACKER = {"src/PACKAGE/tracker.py", "tests/experiment/test_tracker.py"}
 
@@ -85,7 +68,8 @@ def assert_whole(tree: Tree, answers: Answers) -> None:
     package = answers.get("package_name", "ray_tune_experiment")
     paths = COMMON | CI[answers.get("ci", "GitHub")]
     paths |= TRACKER if answers.get("tracker", "none") != "none" else set()
-    expected = {path.replace("PACKAGE", package) for path in paths}
+    harness = {f"src/PACKAGE/harness/{path}": content for path, content in harness_files().items()}
+    expected = {path.replace("PACKAGE", package) for path in paths | harness.keys()}
     assert files(tree) == expected
     folders = {str(parent) for path in expected for parent in Path(path).parents} - {"."}
     assert tree.keys() - files(tree) == folders
@@ -100,6 +84,14 @@ def assert_whole(tree: Tree, answers: Answers) -> None:
         assert "\r" not in text
         assert not text or (text.endswith("\n") and not text.endswith("\n\n")), path
         parse(path, text)
+    for path, content in harness.items():  # the same bytes in every project
+        assert tree[path.replace("PACKAGE", package)][1] == content, path
+
+
+def harness_files() -> dict[str, bytes]:
+    """Return the bytes of each file of the harness that no answer leaves out, by path."""
+    paths = (path for kind in ("*.py", "*.html") for path in HARNESS.rglob(kind))
+    return {path.relative_to(HARNESS).as_posix(): path.read_bytes() for path in paths}
 
 
 def parse(path: str, text: str) -> object:

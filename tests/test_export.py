@@ -24,7 +24,7 @@ KEY, SECRET = "AKIAPLANTED", "planted7secret3key"
 # One process for many commands: the import of Ray is most of what each takes.
 COMMANDS = f"""
 import contextlib, io, json, os, sys
-from {PACKAGE}.harness.cli import main
+from {PACKAGE}.harness.cli.commands import main
 ended = []
 for words in json.loads(sys.argv.pop()):
     said = io.StringIO()

@@ -31,8 +31,8 @@ SWEEP = ("--num-samples", SAMPLES, "--max-iterations", ITERATIONS)
 KILLED_WHILE_WRITING = """
 import os, signal, sys
 from pathlib import Path
-from ray_tune_experiment.harness.provenance import Record
-from ray_tune_experiment.harness.storage import Storage
+from ray_tune_experiment.harness.store.record import Record
+from ray_tune_experiment.harness.store.storage import Storage
 record = Record.load(Storage(sys.argv[1]), "x")
 record.content["name"] = "another"
 Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
@@ -474,7 +474,7 @@ def test_one_run_at_a_time(project: Project, whole: Experiment) -> None:  # noqa
 # A signal whose exception is lost on its way, as in a callback from C.
 LOST = f"""
 import contextlib, os, signal
-from {PACKAGE}.harness.signals import Interrupted, SignalCallback
+from {PACKAGE}.harness.run.signals import Interrupted, SignalCallback
 
 signals = SignalCallback()
 with contextlib.suppress(Interrupted):
@@ -493,7 +493,7 @@ def test_a_signal_that_was_lost_while_ray_started(project: Project) -> None:  # 
 
 
 def test_a_run_that_slept_while_another_took_its_experiment(project: Project) -> None:  # noqa: F811
-    lock = project.copy_source() / "harness/lock.py"
+    lock = project.copy_source() / "harness/store/lock.py"
     text = lock.read_text()
     for old, new in (
         ("SECONDS_BETWEEN_BEATS = 10.0", "SECONDS_BETWEEN_BEATS = 1.5"),

@@ -56,7 +56,7 @@ def test_a_terminal_then_a_log(project: Project) -> None:  # noqa: F811
     assert written.count("\x1b[?1049") == 0  # nor is there another screen
 
     package = project.copy_source()
-    source = package / "harness/progress.py"
+    source = package / "harness/run/progress.py"
     text = source.read_text()
     source.write_text(text.replace("SECONDS_BETWEEN_LINES = 30.0", "SECONDS_BETWEEN_LINES = 1.0"))
     assert source.read_text() != text

@@ -73,7 +73,7 @@ SIZES = {"of-1": 1, "of-20": 20, "of-1000": 1000}
 # Run by the project's Python: several commands, for the price of one start.
 REPORTS = """
 import sys
-from ray_tune_experiment.harness.cli import main
+from ray_tune_experiment.harness.cli.commands import main
 sys.exit(sum(main(line.split()) for line in sys.argv[1:]))
 """
 TABLES = """
@@ -81,7 +81,7 @@ import sys
 import pandas as pd
 import ray
 from pathlib import Path
-from ray_tune_experiment.harness.analysis import open_experiment
+from ray_tune_experiment.harness.results.analysis import open_experiment
 
 x, folder = open_experiment("x"), Path("results/x")
 assert x.outcome == "trials failed"

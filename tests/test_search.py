@@ -23,7 +23,7 @@ POINTS = [
 LOOK = f"""
 import json, pickle, sys
 from pathlib import Path
-from {PACKAGE}.harness.search import _Unpickler
+from {PACKAGE}.harness.tune.search import _Unpickler
 
 folder = Path(sys.argv[1])
 found = {{}}
@@ -62,8 +62,8 @@ CHECKS = f"""
 import contextlib, io, json, sys, threading
 
 from {PACKAGE} import search_space as spaces
-from {PACKAGE}.harness import preflight
-from {PACKAGE}.harness.cli import main
+from {PACKAGE}.harness.run import preflight
+from {PACKAGE}.harness.cli.commands import main
 from {PACKAGE}.harness.configuration import load
 from ray import tune
 

@@ -27,9 +27,9 @@ PATIENCE = ("--plateau-results", ITERATIONS, "--plateau-std", 100, "--max-iterat
 # Extends x into a copy, and is killed in the middle, or with all but the record copied.
 KILLED_WHILE_COPYING = """
 import os, signal, sys
-from ray_tune_experiment.harness import cli
-from ray_tune_experiment.harness.provenance import Record
-from ray_tune_experiment.harness.storage import Storage
+from ray_tune_experiment.harness.cli import commands as cli
+from ray_tune_experiment.harness.store.record import Record
+from ray_tune_experiment.harness.store.storage import Storage
 copy, copied = Storage.copy, []
 def killed(*_):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -82,9 +82,9 @@ def _faulty_export(self, folder, data):
 Model.export = _faulty_export
 """
 
-# Added to harness/storage.py: the process that next gives a file its name is killed at that moment,
-# where the file FAULT_KILL says which ("before */progress.csv"); FAULT_KILL.done says so. Where
-# it says "full", no such file can be written, as if the disk were full.
+# Added to harness/store/storage.py: the process that next gives a file its name is killed at that
+# moment, where the file FAULT_KILL says which ("before */progress.csv"); FAULT_KILL.done says so.
+# Where it says "full", no such file can be written, as if the disk were full.
 STORAGE = """
 
 _close = _WholeFile.close
@@ -135,7 +135,7 @@ def install(project: Path, env: dict[str, str] | None = None, *more: str) -> Pat
 
 def plant(project: Path) -> None:
     """Let the variables FAULT… work in the model and in the storage."""
-    for file, fault in (("model.py", MODEL), ("harness/storage.py", STORAGE)):
+    for file, fault in (("model.py", MODEL), ("harness/store/storage.py", STORAGE)):
         path = project / "src" / PACKAGE / file
         path.write_text(path.read_text() + fault)
 

@@ -12,16 +12,17 @@ from ray import tune
 from ray.tune.trainable import trainable as ray_trainable
 from ray_tune_experiment import data as data_module
 from ray_tune_experiment.data import load_data
-from ray_tune_experiment.harness import dataset, preflight
-from ray_tune_experiment.harness import export as export_module
-from ray_tune_experiment.harness.cli import main
+from ray_tune_experiment.harness.cli.commands import main
 from ray_tune_experiment.harness.configuration import Configuration, Refusal, load
-from ray_tune_experiment.harness.dataset import describe
-from ray_tune_experiment.harness.provenance import Record
-from ray_tune_experiment.harness.rehearsal import Outcome
-from ray_tune_experiment.harness.session import prepare
-from ray_tune_experiment.harness.space import describe_space
-from ray_tune_experiment.harness.storage import Storage
+from ray_tune_experiment.harness.results import export as export_module
+from ray_tune_experiment.harness.run import preflight
+from ray_tune_experiment.harness.run.rehearsal import Outcome
+from ray_tune_experiment.harness.run.session import prepare
+from ray_tune_experiment.harness.store import dataset
+from ray_tune_experiment.harness.store.dataset import describe
+from ray_tune_experiment.harness.store.record import Record
+from ray_tune_experiment.harness.store.storage import Storage
+from ray_tune_experiment.harness.tune.space import describe_space
 from ray_tune_experiment.search_space import search_space
 from ray_tune_experiment.trainable import ExperimentTrainable
 

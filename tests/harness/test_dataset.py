@@ -14,9 +14,9 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from ray_tune_experiment.harness import dataset
 from ray_tune_experiment.harness.configuration import Refusal
-from ray_tune_experiment.harness.dataset import describe, difference
+from ray_tune_experiment.harness.store import dataset
+from ray_tune_experiment.harness.store.dataset import describe, difference
 
 # What load_data may return, made anew in each process.
 EACH_KIND = """
@@ -70,7 +70,8 @@ class Opaque:
 
 def test_another_process_finds_the_same() -> None:
     script = (
-        f"{EACH_KIND}\nimport json\nfrom ray_tune_experiment.harness.dataset import describe\n"
+        f"{EACH_KIND}\nimport json\n"
+        "from ray_tune_experiment.harness.store.dataset import describe\n"
         "print(json.dumps({kind: describe(data) for kind, data in KINDS.items()}))"
     )
     done = subprocess.run(

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from ray.tune.experiment import Trial
-from ray_tune_experiment.harness.exports import TrialExports
-from ray_tune_experiment.harness.storage import Storage
-from ray_tune_experiment.harness.trainable import EXPORTED
+from ray_tune_experiment.harness.run.exports import TrialExports
+from ray_tune_experiment.harness.store.storage import Storage
+from ray_tune_experiment.harness.tune.trainable import EXPORTED
 from ray_tune_experiment.settings import Settings
 
 NOTE = {"training_iteration": 3, "files": {"model": "model.skops"}}

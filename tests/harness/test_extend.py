@@ -9,13 +9,15 @@ import pytest
 from ray.train._internal.storage import StorageContext
 from ray.tune import PlacementGroupFactory
 from ray.tune.experiment import Trial
-from ray_tune_experiment.harness import saved, session, state
-from ray_tune_experiment.harness.journal import encoded
-from ray_tune_experiment.harness.memory import current_stopper
-from ray_tune_experiment.harness.preflight import Preflight
-from ray_tune_experiment.harness.provenance import Record
-from ray_tune_experiment.harness.search import RandomSearch
-from ray_tune_experiment.harness.storage import Storage
+from ray_tune_experiment.harness.run import resume as state
+from ray_tune_experiment.harness.run import session
+from ray_tune_experiment.harness.run.journal import encoded
+from ray_tune_experiment.harness.run.preflight import Preflight
+from ray_tune_experiment.harness.store import saved_trials as saved
+from ray_tune_experiment.harness.store.record import Record
+from ray_tune_experiment.harness.store.storage import Storage
+from ray_tune_experiment.harness.tune.search import RandomSearch
+from ray_tune_experiment.harness.tune.stopping import current_stopper
 from ray_tune_experiment.settings import METRICS, Settings
 from ray_tune_experiment.stopper import make_stopper
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import psutil
 import pytest
-from ray_tune_experiment.harness import lock
 from ray_tune_experiment.harness.configuration import Refusal
-from ray_tune_experiment.harness.lock import FILE, ExperimentLock, LockLost, locked, running
-from ray_tune_experiment.harness.storage import Storage
+from ray_tune_experiment.harness.store import lock
+from ray_tune_experiment.harness.store.lock import FILE, ExperimentLock, LockLost, locked, running
+from ray_tune_experiment.harness.store.storage import Storage
 
 ROUNDS, STARTERS = 60, 3
 DEADLINE = 60.0  # seconds that no machine needs
@@ -53,7 +53,8 @@ def another(storage: Storage, name: str = "x") -> Iterator[subprocess.Popen[byte
     """Another process that holds the lock, until it is told to end."""
     program = f"""if True:
         import sys
-        from ray_tune_experiment.harness import lock, storage
+        from ray_tune_experiment.harness.store import lock
+        from ray_tune_experiment.harness.store import storage
         lock.SECONDS_BETWEEN_BEATS = 0.1
         with lock.locked(storage.Storage({storage.path!r}), {name!r}):
             print("holds", flush=True)

@@ -17,8 +17,8 @@ from ray.tune.stopper import Stopper
 from ray.tune.utils.callback import _create_default_callbacks
 from ray_tune_experiment import tune_run as team
 from ray_tune_experiment.data import load_data
-from ray_tune_experiment.harness import memory
-from ray_tune_experiment.harness.progress import ProgressLines
+from ray_tune_experiment.harness.run.progress import ProgressLines
+from ray_tune_experiment.harness.tune import stopping as memory
 from ray_tune_experiment.settings import METRICS, Settings
 from ray_tune_experiment.stopper import make_stopper
 
@@ -363,10 +363,10 @@ def test_a_resumed_run_waits_for_the_trial_that_had_been_told_to_stop(trials: li
 
 def test_a_stopper_is_saved_in_rays_state() -> None:
     """As JSON with a pickle in it, which names this class: see the module's head."""
-    from ray_tune_experiment.harness.journal import encoded
+    from ray_tune_experiment.harness.run.journal import encoded
 
     make_stopper(Settings())
     saved = encoded(memory.current_stopper())
-    assert b"ray_tune_experiment.harness.memory" in bytes.fromhex(
+    assert b"ray_tune_experiment.harness.tune.stopping" in bytes.fromhex(
         json.loads(json.dumps(saved))["value"]
     )

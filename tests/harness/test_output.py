@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ray_tune_experiment.harness import cli
+from ray_tune_experiment.harness.cli import commands as cli
 
 MODULE = "ray_tune_experiment"
 
@@ -34,7 +34,7 @@ def test_closed_streams(words: tuple[str, ...]) -> None:
 
 OPENED = f"""if True:
     import os, subprocess, sys
-    from {MODULE}.harness.output import usable_streams
+    from {MODULE}.harness.cli.output import usable_streams
     usable_streams()
     opened = open("file", "w")
     print("lost", flush=True)

@@ -1,9 +1,9 @@
 """Hyperparameters for which JSON has no form, as in `tune.choice(np.arange(3))`."""
 
 import numpy as np
-from ray_tune_experiment.harness.export import trial_config
-from ray_tune_experiment.harness.journal import encoded
-from ray_tune_experiment.harness.saved import SavedTrial
+from ray_tune_experiment.harness.results.export import trial_config
+from ray_tune_experiment.harness.run.journal import encoded
+from ray_tune_experiment.harness.store.saved_trials import SavedTrial
 
 
 def test_an_export_gives_the_trainable_what_the_trial_had() -> None:

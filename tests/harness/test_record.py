@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray_tune_experiment.harness import cli, preflight, provenance
+from ray_tune_experiment.harness.cli import commands as cli
+from ray_tune_experiment.harness.cli.listing import print_experiment, print_list
 from ray_tune_experiment.harness.configuration import Configuration, Refusal, load
-from ray_tune_experiment.harness.dataset import describe
-from ray_tune_experiment.harness.lock import locked
-from ray_tune_experiment.harness.overview import print_experiment, print_list
-from ray_tune_experiment.harness.provenance import DIFF, FILE, Record
-from ray_tune_experiment.harness.storage import Storage
+from ray_tune_experiment.harness.run import preflight
+from ray_tune_experiment.harness.store import record as provenance
+from ray_tune_experiment.harness.store.dataset import describe
+from ray_tune_experiment.harness.store.lock import locked
+from ray_tune_experiment.harness.store.record import DIFF, FILE, Record
+from ray_tune_experiment.harness.store.storage import Storage
 from ray_tune_experiment.settings import Settings
 
 
@@ -153,7 +155,7 @@ def test_a_limit_that_a_record_does_not_know(record: Record) -> None:
 
 CODE_STATE = """if True:
     import json
-    from ray_tune_experiment.harness import provenance
+    from ray_tune_experiment.harness.store import record as provenance
     print(json.dumps(provenance.code_state()))
 """
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from ray import tune
 from ray_tune_experiment.data import load_data
-from ray_tune_experiment.harness.rehearsal import Outcome, rehearse
-from ray_tune_experiment.harness.space import corners
-from ray_tune_experiment.harness.trainable import StoredTrainable
+from ray_tune_experiment.harness.run.rehearsal import Outcome, rehearse
+from ray_tune_experiment.harness.tune.space import corners
+from ray_tune_experiment.harness.tune.trainable import StoredTrainable
 from ray_tune_experiment.model import load_export
 from ray_tune_experiment.search_space import search_space
 from ray_tune_experiment.settings import METRICS, Settings

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from ray_tune_experiment.harness import state
 from ray_tune_experiment.harness.configuration import Refusal
-from ray_tune_experiment.harness.journal import JournalCallback
-from ray_tune_experiment.harness.storage import Storage
+from ray_tune_experiment.harness.run import resume as state
+from ray_tune_experiment.harness.run.journal import JournalCallback
+from ray_tune_experiment.harness.store.storage import Storage
 
 
 def test_a_state_without_trials_is_nothing_to_resume(empty_folder: Path) -> None:

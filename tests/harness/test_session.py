@@ -3,12 +3,12 @@
 from typing import Any, cast
 
 import pytest
-from ray_tune_experiment.harness import session
 from ray_tune_experiment.harness.configuration import Refusal, load
-from ray_tune_experiment.harness.dataset import describe
-from ray_tune_experiment.harness.preflight import Preflight
-from ray_tune_experiment.harness.provenance import Record
-from ray_tune_experiment.harness.storage import Storage
+from ray_tune_experiment.harness.run import session
+from ray_tune_experiment.harness.run.preflight import Preflight
+from ray_tune_experiment.harness.store.dataset import describe
+from ray_tune_experiment.harness.store.record import Record
+from ray_tune_experiment.harness.store.storage import Storage
 
 
 def test_another_run_came_and_went_between_the_check_and_the_lock(

@@ -33,12 +33,15 @@ from ray.tune.search.sample import Categorical, Float, Function, Integer
 from ray.tune.search.variant_generator import generate_variants
 from ray.tune.utils.serialization import TuneFunctionEncoder
 from ray_tune_experiment import tune_run
-from ray_tune_experiment.harness import dataset, preflight, saved
 from ray_tune_experiment.harness.configuration import Refusal, load
-from ray_tune_experiment.harness.points import fitted
-from ray_tune_experiment.harness.provenance import Record
-from ray_tune_experiment.harness.search import RandomSearch
-from ray_tune_experiment.harness.space import (
+from ray_tune_experiment.harness.run import preflight
+from ray_tune_experiment.harness.store import dataset
+from ray_tune_experiment.harness.store import saved_trials as saved
+from ray_tune_experiment.harness.store.record import Record
+from ray_tune_experiment.harness.store.storage import Storage
+from ray_tune_experiment.harness.tune.points import fitted
+from ray_tune_experiment.harness.tune.search import RandomSearch
+from ray_tune_experiment.harness.tune.space import (
     bounds,
     chosen,
     corners,
@@ -49,7 +52,6 @@ from ray_tune_experiment.harness.space import (
     trials_a_sample,
     variables,
 )
-from ray_tune_experiment.harness.storage import Storage
 from ray_tune_experiment.settings import Settings
 
 SAMPLED = ["import random\ndef f(): return random.random()", "f = lambda: 3", "f = lambda: 4"]
@@ -216,7 +218,7 @@ def test_a_change_is_told_in_one_line_by_name(empty_folder: Path) -> None:
 DESCRIBED = '''
 import math, sys, types
 from ray import tune
-from ray_tune_experiment.harness.space import describe_space
+from ray_tune_experiment.harness.tune.space import describe_space
 
 class Kept:
     def __init__(self): self.words, self.size = {"one", "two", "three"}, math.pi
@@ -285,7 +287,7 @@ def test_a_function_without_a_name_is_shown_the_same_in_every_process(empty_fold
     )
     code = (
         "import sys, os\nsys.path.insert(0, os.getcwd())\nfrom theirs import f\n"
-        "from ray_tune_experiment.harness.space import plain\nprint(plain(f))"
+        "from ray_tune_experiment.harness.tune.space import plain\nprint(plain(f))"
     )
     said = set()
     for seed in ("1", "2", "3"):  # the second time the module comes from its cache

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from ray import tune
 from ray_tune_experiment.harness.configuration import load
-from ray_tune_experiment.harness.preflight import Preflight, check_content
-from ray_tune_experiment.harness.search import RandomSearch, count_trials
+from ray_tune_experiment.harness.run.preflight import Preflight, check_content
+from ray_tune_experiment.harness.tune.search import RandomSearch, count_trials
 from ray_tune_experiment.settings import Settings
 from ray_tune_experiment.tune_run import tune_run
 
@@ -57,7 +57,7 @@ def test_a_seed_in_the_search_space_is_the_models(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_preflight_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ray_tune_experiment.harness.preflight.search_space", lambda: SPACE)
+    monkeypatch.setattr("ray_tune_experiment.harness.run.preflight.search_space", lambda: SPACE)
     found = Preflight()
     check_content(load(["--num-samples", "2", "--no-check-search-space"]), found)
     assert found.trials == 12

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pyarrow import PythonFile, fs
 from ray import cloudpickle
-from ray_tune_experiment.harness.storage import (
+from ray_tune_experiment.harness.store.storage import (
     Storage,
     WholeFiles,
     _WholeFile,
@@ -21,7 +21,7 @@ from ray_tune_experiment.harness.storage import (
 
 KILLED = """
 import os, signal, sys
-from ray_tune_experiment.harness.storage import Storage
+from ray_tune_experiment.harness.store.storage import Storage
 storage = Storage(sys.argv[1])
 with storage.filesystem.open_output_stream(storage.at("x", "table")) as stream:
     stream.write(b"half of the new")
@@ -30,7 +30,7 @@ with storage.filesystem.open_output_stream(storage.at("x", "table")) as stream:
 
 KILLED_DELETING = """
 import os, signal, sys
-from ray_tune_experiment.harness.storage import Storage, WholeFiles
+from ray_tune_experiment.harness.store.storage import Storage, WholeFiles
 storage = Storage(sys.argv[1])
 class Disk:
     def delete_dir(self, path):
@@ -42,7 +42,7 @@ storage.filesystem.delete_dir(storage.at("x", "checkpoint_000001"))
 LIMITED = """
 import resource, sys
 from pyarrow import fs
-from ray_tune_experiment.harness.storage import Storage
+from ray_tune_experiment.harness.store.storage import Storage
 storage = Storage(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
 try:

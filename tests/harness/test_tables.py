@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ray_tune_experiment.harness import tables
-from ray_tune_experiment.harness.analysis import Experiment
-from ray_tune_experiment.harness.provenance import Record
-from ray_tune_experiment.harness.storage import Storage
+from ray_tune_experiment.harness.results.analysis import Experiment
+from ray_tune_experiment.harness.store import tables
+from ray_tune_experiment.harness.store.record import Record
+from ray_tune_experiment.harness.store.storage import Storage
 
 ROWS: list[dict[str, Any]] = [
     {"training_iteration": n, "score": n / 7, "note": f'a "{n}",\nb', "trial_id": "0_1"}

@@ -11,8 +11,8 @@ import pytest
 from ray import tune
 from ray.train._internal.storage import StorageContext
 from ray.tune.trainable import trainable as ray_trainable
-from ray_tune_experiment.harness.storage import Storage, _WholeFile, unreported
-from ray_tune_experiment.harness.trainable import (
+from ray_tune_experiment.harness.store.storage import Storage, _WholeFile, unreported
+from ray_tune_experiment.harness.tune.trainable import (
     EXPORTED,
     SEAL,
     DamagedCheckpoint,

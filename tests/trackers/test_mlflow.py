@@ -18,9 +18,10 @@ import sqlalchemy
 from mlflow import MlflowClient
 from ray.tune.experiment import Trial
 from ray_tune_experiment import tracker
-from ray_tune_experiment.harness import lock, memory
-from ray_tune_experiment.harness.journal import encoded
-from ray_tune_experiment.harness.storage import Storage
+from ray_tune_experiment.harness.run.journal import encoded
+from ray_tune_experiment.harness.store import lock
+from ray_tune_experiment.harness.store.storage import Storage
+from ray_tune_experiment.harness.tune import stopping as memory
 from ray_tune_experiment.settings import Settings
 
 STEPS = [1, 2, 3]

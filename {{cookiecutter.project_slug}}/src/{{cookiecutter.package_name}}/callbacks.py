@@ -8,11 +8,11 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.logger import CSVLoggerCallback, LoggerCallback
 
-from .harness.journal import JsonLogger
-from .harness.printing import cause
-from .harness.space import plain
-from .harness.storage import replace_text
-from .harness.tensorboard import TensorboardLogger
+from .harness.run.journal import JsonLogger
+from .harness.run.outcome import cause
+from .harness.store.storage import replace_text
+from .harness.tune.loggers import TensorboardLogger
+from .harness.tune.space import plain
 from .settings import METRICS, Settings
 {%- if cookiecutter.tracker != "none" %}
 from .tracker import TrackerCallback

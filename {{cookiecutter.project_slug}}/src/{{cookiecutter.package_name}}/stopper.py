@@ -11,7 +11,7 @@ from ray.tune.stopper import (
     TrialPlateauStopper,
 )
 
-from .harness.memory import RememberingStopper, TimeBudgetStopper
+from .harness.tune.stopping import RememberingStopper, TimeBudgetStopper
 from .settings import METRICS, Settings
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from .data import Data, load_data
-from .harness.trainable import StoredTrainable
+from .harness.tune.trainable import StoredTrainable
 from .model import Model
 
 

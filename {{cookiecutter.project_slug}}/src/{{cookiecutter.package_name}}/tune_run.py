@@ -21,10 +21,10 @@ from ray.tune.utils.util import unflatten_dict  # type: ignore[attr-defined]
 
 from .callbacks import make_callbacks
 from .data import Data, load_data
-from .harness.memory import Callbacks
-from .harness.points import fitted, load_points
-from .harness.progress import ProgressLines
-from .harness.search import (
+from .harness.run.progress import ProgressLines
+from .harness.store.storage import Storage
+from .harness.tune.points import fitted, load_points
+from .harness.tune.search import (
     ModelSearch,
     Point,
     RandomSearch,
@@ -33,8 +33,8 @@ from .harness.search import (
     mutations,
     within,
 )
-from .harness.space import stand_in
-from .harness.storage import Storage
+from .harness.tune.space import stand_in
+from .harness.tune.stopping import Callbacks
 from .search_space import search_space
 from .settings import Settings
 from .stopper import make_stopper

@@ -7,7 +7,7 @@ import pytest
 import ray
 from ray.tune.analysis import ExperimentAnalysis
 
-from {{cookiecutter.package_name}}.harness.quiet import quiet_ray
+from {{cookiecutter.package_name}}.harness.tune.ray_environment import quiet_ray
 from {{cookiecutter.package_name}}.settings import Settings
 from {{cookiecutter.package_name}}.tune_run import tune_run
 

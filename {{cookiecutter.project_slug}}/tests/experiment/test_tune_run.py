@@ -10,13 +10,13 @@ from ray.tune.analysis import ExperimentAnalysis
 from sklearn.datasets import load_digits
 
 from {{cookiecutter.package_name}}.data import load_data
-from {{cookiecutter.package_name}}.harness.analysis import open_experiment
-from {{cookiecutter.package_name}}.harness.cli import main
+from {{cookiecutter.package_name}}.harness.cli.commands import main
 from {{cookiecutter.package_name}}.harness.configuration import load
-from {{cookiecutter.package_name}}.harness.dataset import describe
-from {{cookiecutter.package_name}}.harness.provenance import Record
-from {{cookiecutter.package_name}}.harness.space import describe_space
-from {{cookiecutter.package_name}}.harness.storage import Storage
+from {{cookiecutter.package_name}}.harness.results.analysis import open_experiment
+from {{cookiecutter.package_name}}.harness.store.dataset import describe
+from {{cookiecutter.package_name}}.harness.store.record import Record
+from {{cookiecutter.package_name}}.harness.store.storage import Storage
+from {{cookiecutter.package_name}}.harness.tune.space import describe_space
 from {{cookiecutter.package_name}}.model import (
     CHECKPOINT_FILE,
     EXPORT_FILE,

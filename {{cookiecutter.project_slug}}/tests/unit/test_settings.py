@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from {{cookiecutter.package_name}}.harness import documents
-from {{cookiecutter.package_name}}.harness.cli import main
+from {{cookiecutter.package_name}}.harness.cli import documents
+from {{cookiecutter.package_name}}.harness.cli.commands import main
 from {{cookiecutter.package_name}}.harness.configuration import Refusal, load
 from {{cookiecutter.package_name}}.settings import PREFIX
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from {{cookiecutter.package_name}}.data import Data
-from {{cookiecutter.package_name}}.harness.space import corners
+from {{cookiecutter.package_name}}.harness.tune.space import corners
 from {{cookiecutter.package_name}}.model import EXPORT_FILE, load_export
 from {{cookiecutter.package_name}}.search_space import MUTABLE, search_space
 from {{cookiecutter.package_name}}.settings import METRICS

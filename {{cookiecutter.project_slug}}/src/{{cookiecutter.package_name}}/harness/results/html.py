@@ -1,0 +1,179 @@
+"""The pages of `report`, made of the templates in pages/. They ask the network for nothing."""
+
+import math
+import secrets
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from ..configuration import Configuration, as_text, program, variable, without_password
+from ..run.outcome import again, place, storage_flags
+from ..store.record import OF_THE_COMMAND
+from .analysis import CONFIG, Experiment
+from .plots import Plot, best_by_iteration, histories, plots
+
+VERSIONS = ("ray", "optuna", "scikit-learn", "numpy", "pandas")  # the others are in a fold
+NOTHING = "—"  # in place of what is not there
+SCOPES = {
+    "all": "the best result of each trial counts",
+    "last": "the last result of each trial counts",
+    "avg": "the mean of each trial's results counts",
+    "last-5-avg": "the mean of each trial's last 5 results counts",
+    "last-10-avg": "the mean of each trial's last 10 results counts",
+}
+
+
+def report_page(experiment: Experiment) -> str:
+    """The report of one experiment."""
+    return _render("report.html", plots(experiment), x=_about(experiment))
+
+
+def comparison_page(experiments: Sequence[Experiment]) -> str:
+    """The comparison of experiments that share METRIC and MODE, each with a best trial."""
+    sign = -1 if experiments[0].settings.mode == "max" else 1
+    ranked = sorted(experiments, key=lambda experiment: sign * (experiment.best_value or 0))
+    found = [histories(ranked)]
+    if any(experiment.has_history for experiment in ranked):
+        found.insert(0, best_by_iteration(ranked))
+    return _render(
+        "compare.html",
+        found,
+        ranked=[_about(experiment) for experiment in ranked],
+        differences=list(_differences(ranked)),
+    )
+
+
+def _render(template: str, found: list[Plot], **content: Any) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "pages"),
+        autoescape=True,
+        finalize=_without_password,
+        # This folder is part of a template itself, whose engines would read the usual marks.
+        block_start_string="[%",
+        block_end_string="%]",
+        variable_start_string="[[",
+        variable_end_string="]]",
+        comment_start_string="[#",
+        comment_end_string="#]",
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=_number, moment=_moment, duration=_duration, json=_json)
+    sections: dict[str, list[Plot]] = {}
+    for plot in found:
+        sections.setdefault(plot.title, []).append(plot)
+    return environment.get_template(template).render(
+        **content,
+        sections=sections,
+        plotly=Markup(get_plotlyjs()),  # no text of an experiment is in it
+        scopes=SCOPES,
+        nonce=secrets.token_urlsafe(16),
+        written=datetime.now().astimezone().isoformat(),
+    )
+
+
+def _about(experiment: Experiment) -> dict[str, Any]:
+    """What the pages say of an experiment."""
+    settings, record, best = experiment.settings, experiment.record, experiment.best_trial
+    table = experiment.trials_table()
+    table = table.sort_values(settings.metric, ascending=settings.mode == "min", kind="stable")
+    if table["error"].isna().all():
+        table = table.drop(columns="error")
+    runs = record.content["runs"]
+    configuration = Configuration(settings, {})
+    repeat = f"{program()} {record.command()} --name {experiment.name}-again"
+    return {
+        "experiment": experiment,
+        "settings": settings,
+        "record": record.content,
+        "best": best,
+        "best_parameters": experiment.parameters(best) if best else {},
+        "place": place(settings, best),
+        "counts": Counter(table["status"]),
+        "seconds": table["time_total_s"].sum(),
+        "columns": [column.removeprefix(CONFIG) for column in table.columns],
+        "rows": table.to_numpy(dtype=object).tolist(),
+        "last_run": runs[-1],
+        "given": {
+            variable(field): (as_text(entry["value"]), entry["origin"])
+            for field, entry in record.content["settings"].items()
+        },
+        "versions": _versions(experiment),
+        "commands": {
+            "repeat": f"{repeat} {shlex.join(storage_flags(settings))}".strip(),
+            "export": again("export", configuration),
+            "resume": again("run", configuration, "--resume"),
+            "errored": again("run", configuration, "--resume", "errored"),
+        },
+    }
+
+
+def _versions(experiment: Experiment) -> dict[str, str]:
+    runs = experiment.record.content["runs"]
+    packages = runs[-1]["packages"]
+    known = {name: packages[name] for name in VERSIONS if name in packages}
+    return {"Python": runs[-1]["python"], **known}
+
+
+def _differences(experiments: Sequence[Experiment]) -> Iterator[tuple[str, str, list[str]]]:
+    """What is not the same in all of the experiments: its kind, its name, and each one's."""
+    kinds: dict[str, list[dict[str, str]]] = {}
+    for experiment in experiments:
+        content = experiment.record.content
+        runs, data = content["runs"], content["data"]
+        git = runs[-1]["git"]
+        settings = {
+            variable(field): as_text(entry["value"])
+            for field, entry in content["settings"].items()
+            if field not in OF_THE_COMMAND
+        }
+        kinds.setdefault("search space", []).append(content["search_space"])
+        kinds.setdefault("setting", []).append(settings)
+        kinds.setdefault("data", []).append({key: str(value) for key, value in data.items()})
+        code = {"commit": str(git.get("commit")), "uncommitted changes": str(git.get("dirty"))}
+        kinds.setdefault("code", []).append(code)
+        kinds.setdefault("version", []).append(_versions(experiment))
+    for kind, each in kinds.items():
+        for name in dict.fromkeys(name for values in each for name in values):
+            found = [values.get(name, NOTHING) for values in each]
+            if len(set(found)) > 1:
+                yield kind, name, found
+
+
+def _without_password(value: Any) -> Any:
+    """Blank the credentials that a URI may carry, in every text that a page shows."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return without_password(value)
+    return value
+
+
+def _json(plot: Plot) -> Markup:
+    """A figure as JSON that no text in it can end the script element of."""
+    return Markup(str(plot.figure.to_json()).replace("<", "\\u003c"))
+
+
+def _number(value: Any) -> Any:
+    """A number as one reads it; anything else as it is."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return NOTHING
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
+def _moment(text: str | None) -> str:
+    """A time as experiment.json has it, as one reads it."""
+    return str(text)[:16].replace("T", " ") if text else NOTHING
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as one reads them."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

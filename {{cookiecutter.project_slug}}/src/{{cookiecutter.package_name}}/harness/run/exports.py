@@ -1,0 +1,114 @@
+"""At the end of a run: each completed trial has its exported model, or a line says why not."""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pyarrow import fs
+from ray import tune
+from ray.tune.experiment import Trial
+
+from ...data import Data
+from ...settings import Settings
+from ...trainable import ExperimentTrainable
+from ..store.storage import Storage
+from ..tune.trainable import EXPORTED, SEAL, exported_note, has_all_files
+
+
+class NoCheckpoint(Exception):
+    """There is nothing that a model could be exported from."""
+
+
+class TrialExports:
+    """The exported models of an experiment's trials, in the trials' folders.
+
+    Ray asks a worker to export when its trial ends. None is left where the worker or its node was
+    lost then, where `_export_model` failed, and where everything was stopped at once
+    (TIME_BUDGET_S). What is missing is exported on this machine, from the trial's last checkpoint.
+    """
+
+    def __init__(self, storage: Storage, settings: Settings, data: Data | None) -> None:
+        self.storage, self.name = storage, str(settings.name)
+        self.settings, self.data = settings, data
+
+    def complete(
+        self, trials: Sequence[Trial], ended: Callable[[], bool]
+    ) -> tuple[int, dict[str, Exception]]:
+        """Export what is missing, until `ended` says that the run is to end.
+
+        Returns how many models were exported, and by trial id why one was not.
+        """
+        count, failed = 0, {}
+        for trial in self.missing(trials):
+            if ended():
+                break
+            try:
+                self._export(trial)
+                count += 1
+            except Exception as error:  # whatever a model, or the storage, raises
+                failed[trial.trial_id] = error
+        return count, failed
+
+    def missing(self, trials: Sequence[Trial]) -> Iterator[Trial]:
+        """The trials that completed, and have no exported model of their last result."""
+        own = ExperimentTrainable._export_model is not tune.Trainable._export_model
+        if not self.settings.export_formats or not own:
+            return
+        self.there = self.storage.all_files(self.name)
+        for trial in trials:
+            reported = bool((trial.last_result or {}).get("training_iteration"))
+            if trial.status == Trial.TERMINATED and reported and not self._is_exported(trial):
+                yield trial
+
+    def _is_exported(self, trial: Trial) -> bool:
+        folder = str(trial.relative_logdir)
+        if f"{folder}/{EXPORTED}" not in self.there:
+            return False
+        last = (trial.last_result or {})["training_iteration"]
+        try:
+            note = json.loads(self.storage.read(self.name, folder, EXPORTED) or b"")
+            paths = [f"{folder}/{file}" for file in note["files"].values()]
+            is_last = bool(note["training_iteration"] == last)
+        except (ValueError, KeyError, TypeError, AttributeError):  # somebody has edited it
+            return False
+        return is_last and all(
+            path in self.there or any(file.startswith(f"{path}/") for file in self.there)
+            for path in paths
+        )
+
+    def _export(self, trial: Trial) -> None:
+        folder, disk = str(trial.relative_logdir), fs.LocalFileSystem()
+        with tempfile.TemporaryDirectory() as scratch:
+            checkpoint, export = Path(scratch, "checkpoint"), Path(scratch, "export")
+            for made in (checkpoint, export):
+                made.mkdir()
+            source = self.storage.at(self.name, folder, self._last_checkpoint(folder))
+            fs.copy_files(source, str(checkpoint), self.storage.filesystem, disk)
+            trainable = ExperimentTrainable.without_ray(
+                dict(trial.config), self.data, Path(scratch), self.settings.resources_per_trial
+            )
+            try:
+                trainable.restore_folder(checkpoint)
+                formats: list[str] = [*self.settings.export_formats]
+                exported: dict[str, Any] = trainable.export_model(formats, str(export))
+            finally:
+                trainable.stop()
+            iteration = int((trial.last_result or {})["training_iteration"])
+            (export / EXPORTED).write_text(exported_note(exported or {}, export, iteration))
+            self.storage.bring(export, self.name, folder)
+
+    def _last_checkpoint(self, folder: str) -> str:
+        """The newest whole checkpoint of a trial. Raises NoCheckpoint."""
+        files: dict[str, dict[str, int]] = {}
+        for path, info in self.there.items():
+            if path.startswith(f"{folder}/checkpoint_"):
+                _, checkpoint, file = path.split("/", 2)
+                files.setdefault(checkpoint, {})[file] = info.size
+        for checkpoint in sorted(files, reverse=True):
+            if has_all_files(
+                self.storage.read(self.name, folder, checkpoint, SEAL), files[checkpoint]
+            ):
+                return checkpoint
+        raise NoCheckpoint("no checkpoint of it was kept")

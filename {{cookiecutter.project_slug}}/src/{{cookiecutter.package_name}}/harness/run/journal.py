@@ -1,0 +1,139 @@
+"""How far each trial has come, written down at each of its checkpoints, before it trains on.
+
+Ray saves the state of all trials together, and all loggers' files with it: the more trials, the
+rarer that may be, and what a kill meets in between would be lost. An entry here is about one trial.
+"""
+
+import base64
+import contextlib
+import fnmatch
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from ray.tune.logger import JsonLoggerCallback
+from ray.tune.utils.serialization import TuneFunctionEncoder
+
+from ..configuration import Refusal
+from ..store import tables
+from ..store.storage import Storage
+from ..tune.stopping import current_stopper
+
+FOLDER = "newest_checkpoints"
+
+
+def encoded(value: Any) -> Any:
+    """What Ray writes into its state for an object that JSON has no form for."""
+    return json.loads(json.dumps(value, cls=TuneFunctionEncoder))
+
+
+class JsonLogger(JsonLoggerCallback):
+    """Ray's logger of result.json, which goes on with a file that it has.
+
+    Ray's takes it from the storage whenever a trial starts again (a lost worker, a pause), where
+    it is as old as Ray's last copy: what came since would be lost.
+    """
+
+    def _restore_from_remote(self, file_name: str, trial: Trial) -> None:
+        if trial not in self._trial_files:
+            super()._restore_from_remote(file_name, trial)
+
+
+class JournalCallback(Callback):
+    """Writes the entries, as long as that takes no more than a twentieth of the time."""
+
+    def __init__(self, storage: Storage, name: str, *, resumes: bool) -> None:
+        self.storage, self.name, self.resumes = storage, name, resumes
+        self._start, self._spent = time.monotonic(), 0.0
+        self._first_step = True
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Delete what an earlier run left on this machine, where Ray goes on in its folder.
+
+        That is so in a cluster that outlived the run, and its files are older than the storage's.
+
+        Raises Refusal when Ray could not restore the experiment: it would start it anew.
+        """
+        if self._first_step and self.resumes and not trials:
+            raise Refusal(f"{self.name!r} can't be resumed: the error is in Ray's log above")
+        if self._first_step and trials:  # there are none in a new experiment
+            here: Any = trials[0].storage
+            for path in Path(here.experiment_driver_staging_path).glob("*/"):
+                shutil.rmtree(path, ignore_errors=True)
+            for trial in trials:
+                trial.init_local_path()
+        self._first_step = False
+
+    def on_checkpoint(
+        self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Any, **info: Any
+    ) -> None:
+        """Called when a worker has saved, before older checkpoints are deleted."""
+        now = time.monotonic()
+        if 20 * self._spent > now - self._start:
+            return
+        changed = {"config": encoded(trial.config), "experiment_tag": trial.experiment_tag}
+        entry = {
+            "step": iteration,
+            "folder": str(trial.relative_logdir),
+            "checkpoint": Path(checkpoint.path).name,
+            "run": trial.run_metadata.get_json_state(),
+            "changed": changed,
+            "stopper": encoded(current_stopper()),
+            "files": {
+                path.name: base64.b64encode(path.read_bytes()).decode() for path in _logged(trial)
+            },
+        }
+        with contextlib.suppress(OSError):  # a storage that fails is told of at the end
+            text = json.dumps(entry).encode()
+            self.storage.write(text, self.name, FOLDER, f"{trial.trial_id}.json")
+        self._spent += time.monotonic() - now
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Called when a worker is lost, and its trial goes on (MAX_FAILURES) from a checkpoint."""
+        checkpoint = trial.latest_checkpoint_result
+        result = checkpoint.metrics if checkpoint else {}
+        for path in _logged(trial):
+            if path.name in tables.FILES:  # the loggers have them open, to append
+                path.write_bytes(tables.cut(path.name, path.read_bytes(), result, trial.trial_id))
+
+
+def _logged(trial: Trial) -> list[Path]:
+    """The files of the loggers on this machine."""
+    folder = Path(str(trial.local_path))
+    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+
+
+def entries(storage: Storage, name: str) -> dict[str, dict[str, Any]]:
+    """The newest entry of each trial by its id. One that was cut off is passed over."""
+    found = {}
+    for file in fnmatch.filter(storage.files(name, FOLDER), "*.json"):
+        with contextlib.suppress(ValueError):
+            found[file.removesuffix(".json")] = json.loads(storage.read(name, FOLDER, file) or b"")
+    return found
+
+
+def bring_files(
+    storage: Storage, name: str, entry: dict[str, Any], *, only_longer: bool = False
+) -> None:
+    """Put the loggers' files of an entry where Ray has an older copy.
+
+    They only ever grow; but for the tables of a trial that lost its worker, which are cut.
+
+    only_longer: leave a table that is longer than the entry's
+    """
+    for file, text in entry["files"].items():
+        content = base64.b64decode(text)
+        there = storage.read(name, entry["folder"], file) or b""
+        if len(content) > len(there) or (file in tables.FILES and not only_longer):
+            storage.write(content, name, entry["folder"], file)
+
+
+def forget(storage: Storage, name: str) -> None:
+    """Delete all entries: the state holds what they held."""
+    storage.delete_folder(name, FOLDER)

@@ -1,0 +1,1 @@
+"""What is kept of experiments, and where. Imports no Ray."""

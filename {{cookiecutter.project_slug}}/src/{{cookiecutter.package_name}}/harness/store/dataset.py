@@ -1,0 +1,163 @@
+"""What the data of an experiment is: its description and its digest, and when two are the same.
+
+The digest is of what `load_data` returned, as the model is given it: rows in a file that moved are
+the same data, another split of the same file is not.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ...data import Data, load_data
+from ...settings import PREFIX
+from ..configuration import Refusal
+
+LARGEST = 256 * 2**20  # bytes that are digested, of all arrays together
+BLOCKS = 64  # of an array, when there is more
+LONGEST = 2**16  # items that are digested of a list of lists, dicts or arrays
+TEXT = 64  # a text takes as long as so many bytes
+NAMED = 8  # arrays that `arrays` names
+PLAIN = (bool, int, float, complex, str, bytes, date, timedelta, Decimal, np.generic)
+NOTHING = (type(None), type(pd.NA), type(pd.NaT))
+
+
+def load(path: Path | None, target: str | None) -> Data:
+    """What `load_data` returns. Raises Refusal, which names the variable, when it can't load it."""
+    try:
+        return load_data(path, target)
+    except (OSError, ValueError) as error:
+        is_the_file = path is not None and getattr(error, "filename", None) == str(path)
+        reason = error.strerror if is_the_file and isinstance(error, OSError) else error
+        given = f"{PREFIX}DATA_PATH={str(path)!r}" if path else "data"
+        hint = "; --data-path names where it is" if isinstance(error, FileNotFoundError) else ""
+        raise Refusal(f"{given}: {str(reason).splitlines()[0]}{hint if path else ''}") from None
+
+
+def describe(data: Any) -> dict[str, Any]:
+    """What experiment.json says of the data: `description`, `arrays` and `digest`.
+
+    description: the attribute, or key, `description` of what `load_data` returned
+    arrays: the names of its arrays, their shapes and types
+    digest: of all its arrays, numbers and texts, equal in each process; None when it has none
+
+    It looks into dataclasses, dicts, lists, tuples, tables of pandas and SciPy, and all that NumPy
+    can make an array of. Objects of other classes are left out, a fitted transformer for one: the
+    rows that it made count. Of more than 256 MB, 64 blocks of each array are digested, evenly
+    spread (0.2 s). float64 counts as float32: its last bits depend on the processor.
+    """
+    leaves = list(_leaves(data))
+    arrays = {name: leaf for name, leaf in leaves if isinstance(leaf, np.ndarray)}
+    part = min(1.0, LARGEST / max(1, sum(map(_cost, arrays.values()))))
+    digest = hashlib.sha256()
+    for name, leaf in leaves:
+        if isinstance(leaf, np.ndarray):
+            digest.update(f"{name} {leaf.dtype.str} {leaf.shape}\n".encode())
+            for block in _blocks(leaf, part):
+                digest.update(_stable(block).data)
+        else:
+            digest.update(f"{name} {leaf!r}\n".encode())
+    outer = [name for name in arrays if "." not in name] or list(arrays)  # no columns of a table
+    named = [f"{name} {_shape(arrays[name])} {arrays[name].dtype}".strip() for name in outer]
+    return {
+        "description": _description(data),
+        "arrays": ", ".join(named[:NAMED]) + (", …" if named[NAMED:] else ""),
+        "digest": digest.hexdigest() if any(leaf is not None for _, leaf in leaves) else None,
+    }
+
+
+def difference(was: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """How the data differ, in a line; None when they are the same.
+
+    Their digests decide; where neither has one, their descriptions.
+    """
+    decides = "digest" if was["digest"] or now["digest"] else "description"
+    if was[decides] == now[decides]:
+        return None
+    return f"data: was {brief(was)}, is {brief(now)}"
+
+
+def brief(data: dict[str, Any]) -> str:
+    """The data in a few words."""
+    digest = data["digest"]
+    return f"{data['description']} ({f'digest {digest[:12]}' if digest else 'no digest'})"
+
+
+def _description(data: Any) -> str:
+    field = "description"
+    said = data.get(field) if isinstance(data, Mapping) else getattr(data, field, None)
+    if isinstance(said, str):
+        return said
+    return f"load_data of data.py returned {'nothing' if data is None else type(data).__name__}"
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The arrays and the plain values in a value, each with its name."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    elif hasattr(value, "tocsr"):  # a sparse matrix of SciPy
+        table = value.tocsr()
+        value = [table.shape, table.indptr, table.indices, table.data]
+    if value is None or isinstance(value, PLAIN):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key in sorted(value, key=repr):
+            if name or key != "description" or not isinstance(value[key], str):
+                yield from _leaves(value[key], f"{name}.{key}".strip("."))
+    elif isinstance(value, pd.DataFrame):
+        for key, column in [*value.items(), ("index", value.index)]:
+            yield from _leaves(column, f"{name}.{key}".strip("."))
+    elif isinstance(value, list | tuple):
+        if value and _are_plain(value):
+            array = np.empty(len(value), dtype=object)
+            array[:] = value
+            yield name, array
+        else:
+            yield name, len(value)
+            for index in range(0, len(value), len(value) // LONGEST + 1):
+                yield from _leaves(value[index], f"{name}[{index}]")
+    elif hasattr(value, "__array__"):
+        array = np.asarray(value)
+        if not array.dtype.hasobject or (array.dtype == object and _are_plain(array.ravel())):
+            yield name, array
+        elif array.ndim:
+            yield from _leaves(array.tolist(), name)
+
+
+def _are_plain(values: Any) -> bool:
+    return all(issubclass(kind, (*PLAIN, *NOTHING)) for kind in set(map(type, values)))
+
+
+def _cost(array: NDArray[Any]) -> int:
+    return array.size * TEXT if array.dtype.hasobject else array.nbytes
+
+
+def _blocks(array: NDArray[Any], part: float) -> Iterator[NDArray[Any]]:
+    """The array, or that part of it in blocks, the first and the last among them."""
+    flat: Any = array.reshape(-1) if part == 1 or array.flags.c_contiguous else array.flat
+    count = 1 if part == 1 else BLOCKS
+    size = math.ceil(array.size * part / count)
+    for start in np.linspace(0, array.size - size, count).astype(int):
+        yield flat[start : start + size]
+
+
+def _stable(block: NDArray[Any]) -> NDArray[Any]:
+    """Numbers that are the same in each process."""
+    if block.dtype.hasobject:
+        return pd.util.hash_array(block, categorize=False)
+    if block.dtype == np.float64:
+        with np.errstate(over="ignore"):
+            block = block.astype(np.float32)
+    return np.ascontiguousarray(block).view(np.uint8)
+
+
+def _shape(array: NDArray[Any]) -> str:
+    return "x".join(map(str, array.shape))

@@ -1,0 +1,263 @@
+"""One run at a time in an experiment's folder, also when two are started on two machines.
+
+The lock is a file in the experiment's folder that names its holder: a process, and the kernel on
+which it runs. Who finds a lock asks for a sign of life:
+
+- On the same machine the process is asked: its id and when it began, counted from the boot, so
+  that a reused id, a zombie and a clock that is set all mean nothing. A process that lives holds
+  its lock however long it is silent.
+- Elsewhere nobody can ask it. Its holder touches the lock every SECONDS_BETWEEN_BEATS, in a thread
+  of its own, so that neither a long step nor an export keeps it silent. The lock of a holder that
+  has not done so while somebody watched for SECONDS_UNTIL_DEAD is dead. No two clocks are compared.
+
+A dead lock is taken over by creating a file that is named by the dead holder's id, which only one
+can do: who is the last in this chain of files holds the experiment. The new holder then makes one
+file of it again.
+
+No `flock`: many shared folders don't honour it, and a bucket has none, so that all of this would
+be needed beside it.
+"""
+
+import contextlib
+import hashlib
+import os
+import platform
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+from pydantic import BaseModel, Field, ValidationError
+
+from ..configuration import Refusal, without_password
+from .storage import SECONDS_TO_ANSWER, Storage
+
+FILE = "run.lock"
+SECONDS_BETWEEN_BEATS = 10.0
+SECONDS_UNTIL_DEAD = 60.0
+SECONDS_TO_LOOK_AGAIN = 1.0
+
+
+class LockLost(BaseException):
+    """Another run has taken the experiment, while this one was asleep for too long.
+
+    No Exception: Ray would take one that a callback raises for a fault of the trial.
+    """
+
+
+class Holder(BaseModel):
+    """What a lock says of the process that holds it."""
+
+    id: str = Field(pattern="^[0-9a-f]{32}$")
+    host: str
+    kernel: str
+    pid: int
+    began: float
+
+    @classmethod
+    def this_process(cls) -> "Holder":
+        return cls(
+            id=uuid.uuid4().hex,
+            host=platform.node(),
+            kernel=_kernel(),
+            pid=os.getpid(),
+            began=_began(psutil.Process()),
+        )
+
+    def lives(self) -> bool:
+        """Whether the process, which is one of this machine, lives. A suspended one does.
+
+        One that was killed stays as a zombie until its parent looks.
+        """
+        if not psutil.pid_exists(self.pid):
+            return False
+        try:
+            process = psutil.Process(self.pid)
+            return process.status() != psutil.STATUS_ZOMBIE and (
+                abs(_began(process) - self.began) < 2  # the boot is known to the second
+            )
+        except psutil.ZombieProcess:
+            return False
+        except psutil.Error:  # another user's, which this one may not look at
+            return True
+
+
+def _began(process: psutil.Process) -> float:
+    """When a process began. On Linux in seconds after the boot, which setting a clock leaves."""
+    return process.create_time() - (psutil.boot_time() if psutil.LINUX else 0)
+
+
+def _kernel() -> str:
+    """What numbers the processes: this boot of this machine, or a container on it."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:  # no Linux
+        return platform.node()
+
+
+def is_lock(entry: str) -> bool:
+    """Whether an entry of an experiment's folder belongs to its lock."""
+    return entry.startswith((FILE, f".{FILE}"))
+
+
+class ExperimentLock:
+    """This run's hold on its experiment. A thread shows that it lives, until `release`."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self.storage, self.name = storage, name
+        self.holder = Holder.this_process()
+        self._content = self.holder.model_dump_json().encode()
+        self._lost = False
+        self._seen = 0.0  # when the lock was last seen to be this run's
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="experiment lock", daemon=True)
+
+    def acquire(self) -> None:
+        """Take the lock. Raises Refusal when another run holds it, OSError without a storage."""
+        tried: str | None = None
+        while True:
+            free, holder = _last(self.storage, self.name)
+            if self._is(holder):
+                break
+            if tried is not None:  # others have made one file of the chain meanwhile
+                self._withdraw(tried)
+            if holder is not None and _lives(self.storage, self.name, holder, watch=True):
+                raise Refusal(
+                    f"{self.name!r} is being run now, by process {holder.pid} on {holder.host}:"
+                    " wait for it, or give another name"
+                )
+            self.storage.create(self._content, self.name, free)
+            tried = free
+            if not self.storage.local:  # of two that create it in a bucket, the last one stays
+                time.sleep(SECONDS_TO_LOOK_AGAIN)
+        if tried != FILE:
+            self.storage.write(self._content, self.name, FILE)
+        for entry in self.storage.files(self.name):
+            if entry.startswith(f"{FILE}."):
+                self.storage.delete(self.name, entry)
+        self._seen = time.time()
+        # The thread takes no signal that the main thread blocks for a while.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        self._thread.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _is(self, holder: Holder | None) -> bool:
+        return holder is not None and holder.id == self.holder.id
+
+    def _withdraw(self, file: str) -> None:
+        if self.storage.read(self.name, file) == self._content:
+            self.storage.delete(self.name, file)
+
+    def release(self) -> None:
+        """Let the next run have the experiment, unless it has it already."""
+        self._ended.set()
+        if self._thread.ident is not None:
+            self._thread.join(SECONDS_TO_ANSWER)
+        if self._thread.is_alive() or self.holder.pid != os.getpid():
+            return  # the storage does not answer; or this is a fork, which holds nothing
+        if self._holds():
+            self.storage.delete(self.name, FILE)
+
+    def _holds(self) -> bool:
+        now = time.time()  # before looking: this process may be suspended at any moment
+        if not self._lost and self._is(_last(self.storage, self.name)[1]):
+            self._seen = now
+        else:
+            self._lost = True
+        return not self._lost
+
+    def _beat(self) -> None:
+        while not self._ended.wait(SECONDS_BETWEEN_BEATS):
+            with contextlib.suppress(Exception):  # a storage that fails is told of at the end
+                if not self._holds():
+                    return
+                if self.storage.local:  # only touched: what another may have written stays
+                    os.utime(self.storage.at(self.name, FILE))
+                else:
+                    self.storage.write(self._content, self.name, FILE)
+
+    def keep(self) -> None:
+        """Raise LockLost when the experiment is no longer this run's."""
+        if not self._holds():
+            raise LockLost(
+                f"{self.name!r} was taken by another run while this one was suspended: this one"
+                " ends, and leaves it as it is; `list` shows how it goes on"
+            )
+
+    def renew(self) -> None:
+        """The same, when it has not been seen for a while: cheap, for each result of a trial.
+
+        Who was suspended for long enough to lose the lock has not seen it for longer than that.
+        """
+        if self._lost or abs(time.time() - self._seen) > SECONDS_BETWEEN_BEATS:
+            with contextlib.suppress(OSError):
+                self.keep()
+
+
+def _last(storage: Storage, name: str) -> tuple[str, Holder | None]:
+    """Who took the lock last, and the file by whose creation the next one takes it."""
+    files, holder = [FILE], None
+    while (content := storage.read(name, files[-1])) is not None:
+        try:
+            holder = Holder.model_validate_json(content)
+        except ValidationError:  # of an earlier version, or empty after a power cut
+            unique = hashlib.sha256(content + files[-1].encode()).hexdigest()[:32]
+            holder = Holder(id=unique, host="an unknown host", kernel="", pid=0, began=0)
+        files.append(f"{FILE}.{holder.id}")
+        if files[-1] in files[:-1]:
+            raise OSError(f"{name}/{FILE} leads to itself")
+    return files[-1], holder
+
+
+def _lives(storage: Storage, name: str, holder: Holder, *, watch: bool) -> bool:
+    """Whether the holder of a lock lives.
+
+    watch: wait for a sign of life of one on another machine, instead of going by the clocks
+    """
+    if holder.kernel == _kernel():
+        return holder.lives()
+    before, since = _touched(storage, name), time.monotonic()
+    if not watch:
+        return time.time() - before / 1e9 < SECONDS_UNTIL_DEAD
+    print(
+        f"{name!r} was being run by process {holder.pid} on {holder.host}: watching for"
+        f" {SECONDS_UNTIL_DEAD:.0f} s whether it still is …",
+        flush=True,
+    )
+    while time.monotonic() - since < SECONDS_UNTIL_DEAD:
+        time.sleep(min(SECONDS_TO_LOOK_AGAIN, SECONDS_BETWEEN_BEATS))
+        if (now := _touched(storage, name)) != before:
+            return now != 0  # else it has ended
+    return False
+
+
+def _touched(storage: Storage, name: str) -> int:
+    """When the lock was last touched, in nanoseconds of the storage's clock."""
+    storage.read(name, FILE)  # NFS asks its server when a file is opened, and not before
+    return int(storage.filesystem.get_file_info(storage.at(name, FILE)).mtime_ns or 0)
+
+
+def running(storage: Storage, name: str) -> bool:
+    """Whether a run is at work in the experiment now."""
+    holder = _last(storage, name)[1]
+    return holder is not None and _lives(storage, name, holder, watch=False)
+
+
+@contextlib.contextmanager
+def locked(storage: Storage, name: str) -> Iterator[ExperimentLock]:
+    """Hold the experiment for this run. Raises Refusal when another run does."""
+    lock = ExperimentLock(storage, name)
+    try:
+        try:
+            lock.acquire()
+        except OSError as error:
+            reason = without_password(str(error))
+            raise Refusal(f"{name!r}: its {FILE} can't be written ({reason})") from None
+        yield lock
+    finally:
+        with contextlib.suppress(OSError):
+            lock.release()

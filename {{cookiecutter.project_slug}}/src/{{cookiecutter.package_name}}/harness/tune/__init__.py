@@ -1,0 +1,1 @@
+"""What `tune.run` is given."""

@@ -1,0 +1,225 @@
+"""Ray's Trainable, with what a long run needs: sealed checkpoints, and exports that are kept."""
+
+import functools
+import hashlib
+import json
+import os
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self, cast
+
+from pyarrow import fs
+from ray import cloudpickle, tune
+from ray.train._internal.session import _TrainingResult
+from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
+from ray.tune.result import RESULT_DUPLICATE, TRIAL_INFO
+
+from ..store.storage import check_arrived
+
+SEAL = "seal.json"
+EXPORTED = "exported.json"  # in a trial's folder, once its model is exported
+STATE = "state.pkl"  # what a `save_checkpoint` returned that returns a dict
+
+
+class DamagedCheckpoint(OSError):
+    """A checkpoint that is not what was saved."""
+
+
+class StoredTrainable(tune.Trainable):
+    """Seals each checkpoint, and restores none with a broken seal but an older one.
+
+    A team's class may inherit `save_checkpoint` and the other hooks from a class of its own, in any
+    order of the two. As with Ray, `save_checkpoint` may fill the folder or return a dict.
+
+    A trial that was killed after its last result, before it was exported, only ends when it is
+    restored: `train` repeats that result, as Ray's function trainables do when they return.
+
+    It also keeps what `_export_model` writes: Ray copies a trial's working folder to the storage
+    path while it trains, and asks for the export after the last copy (seen in Ray 2.60,
+    TuneController._schedule_trial_stop). An export that fails does not fail the trial: the driver
+    tries again from its last checkpoint, and says why it can't.
+    """
+
+    _is_done = False
+
+    @classmethod
+    def without_ray(
+        cls, config: dict[str, Any], data: Any, folder: Path, resources: dict[str, float]
+    ) -> Self:
+        """Make one as a worker does, by Ray's constructor, with its working folder in `folder`.
+
+        resources: RESOURCES_PER_TRIAL, which `self.trial_resources` has
+        """
+
+        class WithData(cls):  # type: ignore[valid-type,misc]  # as tune.with_parameters does
+            def setup(self, config: dict[str, Any]) -> None:
+                super().setup(config, data=data)
+
+            def _setup_logdir(self) -> None:  # Ray's makes a folder in the home directory
+                self._logdir = tempfile.mkdtemp(prefix="trial_", dir=folder)
+
+        WithData.__name__ = cls.__name__
+        trial = SimpleNamespace(
+            trial_name=f"{cls.__name__}_default",
+            trial_id="default",  # as Ray calls it without a trial
+            experiment_name="default",
+            trial_resources=resource_dict_to_pg_factory(resources),
+        )
+        return cast(Self, WithData(config={**config, TRIAL_INFO: trial}, storage=None))
+
+    def save(self, checkpoint_dir: str | None = None) -> Any:
+        """Save and seal a checkpoint. Same argument and result as Ray's.
+
+        Raises OSError when a file of it has not reached the storage path.
+        """
+        with _instead(self, "save_checkpoint", functools.partial(self._seal, self.save_checkpoint)):
+            saved: Any = super().save(checkpoint_dir)
+        if self._storage is not None:
+            check_arrived(saved.checkpoint.filesystem, saved.checkpoint.path, self._sealed)
+        return saved
+
+    def _seal(self, save_checkpoint: Callable[[str], Any], folder: str) -> None:
+        state = save_checkpoint(folder)
+        if isinstance(state, dict):  # Ray would write it after the seal
+            with Path(folder, STATE).open("wb") as file:
+                cloudpickle.dump(state, file)
+        last: dict[str, Any] = self._last_result or {}
+        kept = {k: v for k, v in last.items() if isinstance(v, int | float | str | bool)}
+        files = _described(Path(folder))
+        size = Path(folder, SEAL).write_text(json.dumps({"files": files, "result": kept}))
+        self._sealed = {SEAL: size, **{file: size for file, (size, _) in files.items()}}
+
+    def export_model(
+        self, export_formats: list[str] | str, export_dir: str | None = None
+    ) -> dict[str, Any]:
+        """Export, then copy the working folder once more. Same arguments and result as Ray's."""
+        if self._storage is None:  # a Trainable used without Ray
+            return dict(super().export_model(export_formats, export_dir) or {})
+        try:
+            exported = dict(super().export_model(export_formats, export_dir) or {})
+            note = exported_note(exported, Path(self.logdir), self.iteration)
+            Path(self.logdir, EXPORTED).write_text(note)
+            self._storage.persist_artifacts(force=True)
+        except Exception:  # whatever a model raises, or the storage
+            traceback.print_exc()
+            return {}
+        return exported
+
+    def _open_logfiles(self, *names: str | None) -> None:
+        """Let the log files of a restored trial begin with what they held before."""
+        for name in names:
+            if name and self._storage is not None and not Path(self.logdir, name).exists():
+                kept = f"{self._storage.trial_fs_path}/{name}"
+                try:
+                    with self._storage.storage_filesystem.open_input_stream(kept) as stream:
+                        Path(self.logdir, name).write_bytes(stream.read())
+                except OSError:  # a new trial has none
+                    continue
+        super()._open_logfiles(*names)  # type: ignore[no-untyped-call]
+
+    def train(self) -> dict[str, Any]:
+        """One iteration, unless the restored trial has reported its last result."""
+        if self._is_done:
+            self._is_done = False
+            return {RESULT_DUPLICATE: True}
+        result: dict[str, Any] = super().train()  # type: ignore[no-untyped-call]
+        return result
+
+    def restore_folder(self, folder: Path) -> None:
+        """Restore the checkpoint in a folder of this machine. Raises DamagedCheckpoint."""
+        try:
+            result = json.loads((folder / SEAL).read_text())["result"]
+        except FileNotFoundError:
+            raise DamagedCheckpoint("it has no seal: not all of it was saved") from None
+        except (OSError, ValueError, KeyError, TypeError):
+            raise DamagedCheckpoint("its seal is damaged") from None
+        self._restore(_TrainingResult(tune.Checkpoint.from_directory(str(folder)), result))
+
+    def restore(self, checkpoint_path: Any) -> None:
+        """Restore the checkpoint, or else the next one of the same trial that is whole."""
+        try:
+            self._restore(checkpoint_path)
+        except (OSError, ValueError) as error:  # damaged, or gone
+            if self._storage is None:
+                raise
+            self._restore_another(checkpoint_path, error)
+
+    def _restore(self, checkpoint: Any) -> None:
+        with _instead(self, "load_checkpoint", functools.partial(_checked, self.load_checkpoint)):
+            super().restore(checkpoint)
+        result: dict[str, Any] = getattr(checkpoint, "metrics", {})
+        self._is_done = bool(result.get("done"))
+        self._last_result: Any = {**result, "done": False}
+
+    def _restore_another(self, result: Any, error: Exception) -> None:
+        disk, damaged = result.checkpoint.filesystem, result.checkpoint.path
+        folder = damaged.rpartition("/")[0]
+        found = disk.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+        paths = sorted(info.path for info in found if info.base_name.startswith("checkpoint_"))
+        older = [path for path in reversed(paths) if path < damaged]
+        newer = [path for path in paths if path > damaged]
+        for path in [*older, *newer]:
+            try:
+                with disk.open_input_stream(f"{path}/{SEAL}") as stream:
+                    metrics = json.loads(stream.read())["result"]
+                checkpoint = tune.Checkpoint(path=path, filesystem=disk)
+                self._restore(type(result)(checkpoint=checkpoint, metrics=metrics))
+            except (OSError, ValueError):
+                continue
+            print(f"{damaged}: {error}. Went back to {path}", flush=True)
+            return
+        raise DamagedCheckpoint(f"{damaged}: {error}; no other checkpoint is whole") from error
+
+
+@contextmanager
+def _instead(trainable: StoredTrainable, method: str, call: Any) -> Iterator[None]:
+    """Let one object's method be another for a while, whichever class it comes from."""
+    setattr(trainable, method, call)
+    try:
+        yield
+    finally:
+        delattr(trainable, method)
+
+
+def _checked(load_checkpoint: Callable[[Any], Any], folder: str) -> None:
+    """Call a `load_checkpoint` with the folder, or the dict, of a checkpoint that is whole."""
+    try:
+        described = json.loads(Path(folder, SEAL).read_text())["files"]
+    except FileNotFoundError:
+        raise DamagedCheckpoint("it has no seal: not all of it was saved") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DamagedCheckpoint("its seal is damaged") from None
+    if described != _described(Path(folder)):
+        raise DamagedCheckpoint("its files are not those that were saved")
+    state = Path(folder, STATE)
+    load_checkpoint(cloudpickle.loads(state.read_bytes()) if state.exists() else folder)
+
+
+def _described(folder: Path) -> dict[str, list[Any]]:
+    """The size and the digest of each file in a checkpoint's folder."""
+    described: dict[str, list[Any]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != SEAL and not path.name.startswith("."):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            described[path.relative_to(folder).as_posix()] = [path.stat().st_size, digest]
+    return described
+
+
+def has_all_files(seal: bytes | None, sizes: dict[str, int]) -> bool:
+    """Whether the files that a seal names are there, by the size of each file."""
+    try:
+        described = json.loads(seal or b"")["files"]
+        return all(sizes.get(file) == size for file, (size, _) in described.items())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def exported_note(exported: dict[str, str], folder: Path, iteration: int) -> str:
+    """What EXPORTED says: after which iteration, and the file of each format in the folder."""
+    files = {name: os.path.relpath(path, folder) for name, path in exported.items()}
+    return json.dumps({"training_iteration": iteration, "files": files})
