@@ -17,7 +17,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from .settings import PREFIX
+from .settings import Settings
 
 # The split is the same in every run: results of different seeds can be compared.
 VALIDATION_FRACTION = 0.25
@@ -41,7 +41,7 @@ class Data:
     y_valid: NDArray[Any]
     preprocess: Any
     description: str
-    examples: pd.DataFrame | None = None
+    examples: pd.DataFrame
 
     @property
     def classes(self) -> NDArray[Any]:
@@ -62,19 +62,22 @@ class Data:
         )
 
 
-def load_data(path: Path | None = None, target: str | None = None) -> Data:
-    """Load scikit-learn's digits, or the CSV or Parquet file at `path`.
+def load_data(settings: Settings) -> Data:
+    """Load scikit-learn's digits, or the CSV or Parquet file DATA_PATH.
 
     Raises OSError when the file can't be read, ValueError when its content doesn't fit.
     """
+    path, target = settings.data_path, settings.target
     if path is None:
         if target is not None:
-            raise ValueError(f"{PREFIX}TARGET={target!r} is a column of {PREFIX}DATA_PATH, not set")
+            needed = settings.variable("data_path")
+            raise ValueError(f"{settings.given('target')} is a column of {needed}, not set")
         description = "scikit-learn's digits"
         features, labels = load_digits(return_X_y=True, as_frame=True)
     else:
         if target is None:
-            raise ValueError(f"{PREFIX}TARGET should name its column to predict")
+            needed = settings.variable("target")
+            raise ValueError(f"{path}: {needed} should name its column to predict")
         description = f"{path}, target {target}"
         features, labels = _read(path, target)
     raw_train, raw_valid, y_train, y_valid = train_test_split(

@@ -1,6 +1,6 @@
 """Yours: the model. The only file that knows the machine-learning framework.
 
-Keep the methods and change what is inside, and everything else goes on working.
+Keep the methods and change what is inside, and everything else keeps working.
 """
 
 from pathlib import Path
@@ -70,7 +70,7 @@ class Model:
         """Take over the state that `save` wrote into `folder`.
 
         What may change while a trial trains (MUTABLE in search_space.py) stays as `__init__` set
-        it: SCHEDULER=pbt lets a trial go on from another's checkpoint with values of its own.
+        it: SCHEDULER=pbt lets a trial continue from another's checkpoint with values of its own.
         """
         saved = skops.io.load(folder / CHECKPOINT_FILE, trusted=TRUSTED)
         own = {key: getattr(self.classifier, key) for key in ("learning_rate_init", "alpha")}

@@ -11,8 +11,8 @@ from ray.tune.stopper import (
     TrialPlateauStopper,
 )
 
-from .harness.tune.stopping import RememberingStopper, TimeBudgetStopper
-from .settings import METRICS, Settings
+from .harness.tune import RestorableStopper, TimeBudgetStopper
+from .settings import Settings
 
 
 class NonFiniteStopper(Stopper):
@@ -59,13 +59,13 @@ class ValueStopper(Stopper):
 
 
 def make_stopper(settings: Settings) -> Stopper:
-    """All that a run stops for, combined by "or".
+    """Everything that ends a trial or the run, combined by "or".
 
-    The first that says yes ends the asking: NaN comes first, so that no other sees it, and then
-    those that remember every result.
+    The first that says yes is the last that is asked: NaN comes first, so that no other sees it,
+    and then those that count results.
     """
     metric, mode, std = settings.metric, settings.mode, settings.plateau_std
-    stoppers: list[Stopper] = [NonFiniteStopper(METRICS)]
+    stoppers: list[Stopper] = [NonFiniteStopper(settings.METRICS)]
     if settings.metric_goal is not None:
         stoppers.append(GoalStopper(metric, mode, settings.metric_goal))
     if count := settings.plateau_trials:
@@ -75,4 +75,4 @@ def make_stopper(settings: Settings) -> Stopper:
     if settings.time_budget_s is not None:
         stoppers.append(TimeBudgetStopper(settings.time_budget_s))
     stoppers += [MaximumIterationStopper(settings.max_iterations), ValueStopper(settings.stop)]
-    return RememberingStopper(*stoppers, forget_endings=settings.resume == "extend")
+    return RestorableStopper(*stoppers, reopen=settings.resume == "extend")

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from .data import Data, load_data
-from .harness.tune.trainable import StoredTrainable
+from .harness.tune import StoredTrainable
 from .model import Model
+from .settings import Settings
 
 
 class ExperimentTrainable(StoredTrainable):
@@ -13,7 +14,7 @@ class ExperimentTrainable(StoredTrainable):
 
     def setup(self, config: dict[str, Any], data: Data | None = None) -> None:
         """Once, when a worker takes its first trial. Ray passes the shared `data`."""
-        self.data = load_data() if data is None else data
+        self.data = load_data(Settings()) if data is None else data
         self.model = Model(config)
 
     def step(self) -> dict[str, float]:
@@ -30,7 +31,7 @@ class ExperimentTrainable(StoredTrainable):
         self.model.load(Path(checkpoint))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """When a worker takes its next trial: begin anew, keep the data. True: done."""
+        """When a worker takes its next trial: start over, keep the data. True: done."""
         self.model = Model(new_config)
         return True
 
@@ -50,7 +51,5 @@ class ExperimentTrainable(StoredTrainable):
 
     def log_results(self, result: dict[str, Any]) -> None:
         """Write to the worker's log, which LOG_TO_FILE keeps beside the trial's results."""
-        print(
-            f"iteration {result['training_iteration']}:"
-            f" loss {result['training_loss']:.4f}, accuracy {result['validation_accuracy']:.4f}"
-        )
+        values = ", ".join(f"{name} {result[name]:.4f}" for name in Settings.METRICS)
+        print(f"iteration {result['training_iteration']}: {values}")

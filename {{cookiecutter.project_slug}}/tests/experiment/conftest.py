@@ -1,36 +1,30 @@
-"""One small Ray for all experiment tests, ended with them; and one tiny sweep."""
+"""One tiny sweep for all experiment tests, run by the command that users type."""
 
-from collections.abc import Iterator
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-import ray
-from ray.tune.analysis import ExperimentAnalysis
 
-from {{cookiecutter.package_name}}.harness.tune.ray_environment import quiet_ray
-from {{cookiecutter.package_name}}.settings import Settings
-from {{cookiecutter.package_name}}.tune_run import tune_run
+from {{cookiecutter.package_name}}.harness.results import Experiment, open_experiment
+from {{cookiecutter.package_name}}.project import PROJECT
 
-
-@pytest.fixture(scope="session")
-def one_ray(clean_environment: None) -> Iterator[None]:
-    """`tune.run` starts Ray in the first test; a Ray that a failed test leaves ends here."""
-    quiet_ray(verbose=1)
-    yield
-    ray.shutdown()
+FLAGS = ["--name", "tiny", "--num-samples", "3", "--max-iterations", "3"]
 
 
 @pytest.fixture(scope="session")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    storage = tmp_path_factory.mktemp("storage")
-    return Settings(storage_path=str(storage), name="tiny", num_samples=3, max_iterations=3)
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("storage")
 
 
 @pytest.fixture(scope="session")
-def analysis(one_ray: None, settings: Settings) -> ExperimentAnalysis:
-    return tune_run(settings)
+def experiment(clean_environment: None, storage: Path) -> Experiment:
+    command = [sys.executable, "-m", PROJECT.package, "run", *FLAGS, "--storage-path", str(storage)]
+    done = subprocess.run(command, cwd=storage, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return open_experiment(PROJECT, "tiny", str(storage))
 
 
 @pytest.fixture
-def folder(analysis: ExperimentAnalysis) -> Path:
-    return Path(analysis.experiment_path)
+def folder(experiment: Experiment) -> Path:
+    return Path(experiment.experiment_path)

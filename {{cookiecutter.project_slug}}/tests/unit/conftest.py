@@ -1,37 +1,31 @@
 """A Trainable without Ray: `ExperimentTrainable(config).train()`."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from ray.tune.trainable import trainable as ray_trainable
 
 from {{cookiecutter.package_name}}.data import Data, load_data
+from {{cookiecutter.package_name}}.settings import Settings
 from {{cookiecutter.package_name}}.trainable import ExperimentTrainable
-
-CONFIG = {"hidden_units": 32, "learning_rate": 0.01, "l2": 1e-4, "batch_size": 64, "seed": 0}
 
 
 @pytest.fixture(scope="session")
-def data() -> Data:
-    return load_data()
+def data(clean_environment: None) -> Data:
+    return load_data(Settings())
 
 
 @pytest.fixture
 def make_trainable(
-    data: Data, empty_folder: Any, monkeypatch: pytest.MonkeyPatch
+    config: dict[str, Any], data: Data, empty_folder: Path
 ) -> Iterator[Callable[..., ExperimentTrainable]]:
-    """Makes trainables whose working folders are the test's own; by default, of a good config."""
-    monkeypatch.setattr(ray_trainable, "DEFAULT_STORAGE_PATH", str(empty_folder))
-
-    class WithData(ExperimentTrainable):
-        def setup(self, config: dict[str, Any], data: Data | None = data) -> None:
-            super().setup(config, data)
-
+    """Makes trainables as Ray's workers do; by default, of CONFIG."""
     made: list[ExperimentTrainable] = []
 
     def make(**changes: Any) -> ExperimentTrainable:
-        made.append(WithData({**CONFIG, **changes}))
+        changed = {**config, **changes}
+        made.append(ExperimentTrainable.without_ray(changed, data, empty_folder, {"cpu": 1}))
         return made[-1]
 
     yield make

@@ -7,7 +7,7 @@ import pytest
 from ray import cloudpickle as pickle
 from ray.tune.stopper import Stopper
 
-from {{cookiecutter.package_name}}.settings import METRICS, Settings
+from {{cookiecutter.package_name}}.settings import Settings
 from {{cookiecutter.package_name}}.stopper import (
     GoalStopper,
     NonFiniteStopper,
@@ -15,26 +15,31 @@ from {{cookiecutter.package_name}}.stopper import (
     make_stopper,
 )
 
+METRIC = Settings().metric
+GOOD, BAD = (0.9, 0.1) if Settings().mode == "max" else (0.1, 0.9)
 
-def result(iteration: int = 1, **metrics: float) -> dict[str, Any]:
-    return {**dict.fromkeys(METRICS, 0.5), "training_iteration": iteration, **metrics}
+
+def result(iteration: int = 1, value: float = BAD) -> dict[str, Any]:
+    """A result whose METRIC is `value`."""
+    metrics = {**dict.fromkeys(Settings.METRICS, 0.5), METRIC: value}
+    return {**metrics, "training_iteration": iteration}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_non_finite_stops_the_trial_alone(value: float) -> None:
-    stopper = NonFiniteStopper(METRICS)
+    stopper = NonFiniteStopper(Settings.METRICS)
     assert not stopper("a", result())
-    assert stopper("a", result(training_loss=value))
+    assert stopper("a", result(value=value))
     assert not stopper("b", result())
     assert not stopper.stop_all()
 
 
 @pytest.mark.parametrize(("mode", "bad", "good"), [("max", 0.89, 0.9), ("min", 0.91, 0.9)])
 def test_the_goal_stops_everything(mode: str, bad: float, good: float) -> None:
-    stopper = GoalStopper("validation_accuracy", mode, 0.9)
-    assert not stopper("a", result(validation_accuracy=bad))
+    stopper = GoalStopper(METRIC, mode, 0.9)
+    assert not stopper("a", result(value=bad))
     assert not stopper.stop_all()
-    assert stopper("a", result(validation_accuracy=good))
+    assert stopper("a", result(value=good))
     assert stopper.stop_all()
 
 
@@ -46,14 +51,13 @@ def test_a_value_stops_the_trial_that_reaches_it() -> None:
 
 
 def test_the_settings_choose_the_stoppers() -> None:
-    stopper = make_stopper(
-        Settings(max_iterations=5, stop={"validation_accuracy": 0.8}, metric_goal=0.9)
-    )
-    assert not stopper("a", result())
-    assert stopper("a", result(2, validation_accuracy=0.8))
+    stopper = make_stopper(Settings(max_iterations=5, stop={"time_total_s": 60}, metric_goal=GOOD))
+    assert not stopper("a", {**result(), "time_total_s": 1})
+    assert stopper("a", {**result(2), "time_total_s": 61})
     assert not stopper.stop_all()
-    assert [stopper("b", result(iteration)) for iteration in range(1, 6)] == [False] * 4 + [True]
-    assert stopper("c", result(validation_accuracy=0.95))
+    trial = [{**result(iteration), "time_total_s": 1} for iteration in range(1, 6)]
+    assert [stopper("b", each) for each in trial] == [False] * 4 + [True]
+    assert stopper("c", {**result(value=GOOD), "time_total_s": 1})
     assert stopper.stop_all()
 
 
@@ -68,16 +72,16 @@ def test_plateaus_stop_a_trial_and_all() -> None:
 
 
 def test_nan_does_not_reach_the_stoppers_that_remember() -> None:
-    stopper = make_stopper(Settings(metric_goal=0.9, plateau_trials=2))
-    assert stopper("a", result(validation_accuracy=math.nan))
+    stopper = make_stopper(Settings(metric_goal=GOOD, plateau_trials=2))
+    assert stopper("a", result(value=math.nan))
     assert not stopper.stop_all()
 
 
 def test_what_a_restored_trial_repeats_is_not_counted_again() -> None:
-    before = make_stopper(Settings(max_iterations=5, metric_goal=0.9))
+    before = make_stopper(Settings(max_iterations=5, metric_goal=GOOD))
     assert not any(before("a", result(iteration)) for iteration in (1, 2, 3))
     saved = pickle.dumps(before)
-    make_stopper(Settings(max_iterations=5, metric_goal=0.9))
+    make_stopper(Settings(max_iterations=5, metric_goal=GOOD))
     after = pickle.loads(saved)
     assert [after("a", result(iteration)) for iteration in (2, 3, 4, 5)] == [False] * 3 + [True]
     assert after("a", result(5))

@@ -1,78 +1,55 @@
 """Reads the settings from flags, environment and .env, and knows where each value came from."""
 
-import difflib
-import importlib.util
-import json
+import dataclasses
 import os
-import re
-import shlex
-import shutil
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import ValidationError
 from pydantic_settings import CliSettingsSource, SettingsError
 
-from ..settings import PREFIX, Settings
+from .errors import Refusal, nearest, without_password
+from .project import Project
+from .setting_types import as_text
+from .settings import RunSettings
 
-PACKAGE = __package__.partition(".")[0]
-RESUME_WORDS = [[word] for word in get_args(Settings.model_fields["resume"].annotation)]
+RESUME_WORDS = [[word] for word in get_args(RunSettings.model_fields["resume"].annotation)]
 FLAG, ENVIRONMENT, DOTENV, DEFAULT = "flag", "environment", ".env", "default"
 
 
-class Refusal(Exception):
-    """What is wrong, one line a finding. A command prints them and ends with exit code 2.
-
-    A line names what was given, its value, and what is accepted.
-    """
-
-    def __init__(self, *findings: str) -> None:
-        super().__init__("\n".join(findings))
-        self.findings = findings
-
-
-@dataclass
+@dataclasses.dataclass
 class Configuration:
-    """The settings of one command, and the origin of each by its field name.
+    """A project, and the settings of one command of it.
 
+    origins: where each value came from, by its field: "flag", "environment", ".env", "default"
     overridden: the fields whose flag wins over a variable that is set too
     """
 
-    settings: Settings
-    origins: dict[str, str]
+    project: Project
+    settings: RunSettings
+    origins: dict[str, str] = dataclasses.field(default_factory=dict)
     overridden: frozenset[str] = frozenset()
 
+    @property
+    def flags(self) -> set[str]:
+        """The fields that were given as flags."""
+        return {field for field, origin in self.origins.items() if origin == FLAG}
 
-def names(field: str) -> list[str]:
-    """The names of a setting: its own first, then the classic ones of `tune.run`."""
-    alias = Settings.model_fields[field].validation_alias
-    return [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [field]
-
-
-def variable(name: str) -> str:
-    """The environment variable of a setting's name."""
-    return PREFIX + name.upper()
+    def again(self, command: str, *flags: str) -> str:
+        """A command about this experiment, as one types it."""
+        name = str(self.settings.name)
+        words = [command, *(["--name", name] if command == "run" else [name]), *flags]
+        for field in sorted(self.overridden - {"name", "resume", "into", "storage_path"}):
+            if command in {"run", "extend"}:  # a variable would win over what the run had by flag
+                words += as_flags(field, getattr(self.settings, field))
+        return self.project.command(*words, *storage_flags(self.settings))
 
 
 def flag(name: str) -> str:
     """The command-line flag of a setting's name."""
     return "--" + name.replace("_", "-")
-
-
-def as_text(value: Any) -> str:
-    """A setting's value, as one would write it into a variable."""
-    if value is None:
-        return ""
-    if isinstance(value, bool | dict):
-        return json.dumps(value)
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value)) or "none"
-    return str(value)
 
 
 def as_flags(field: str, value: Any) -> list[str]:
@@ -82,42 +59,22 @@ def as_flags(field: str, value: Any) -> list[str]:
     return [flag(field), as_text(value)]
 
 
-def default(info: FieldInfo) -> str:
-    """A setting's default, as one would write it into a variable."""
-    return as_text(info.get_default(call_default_factory=True))
+def storage_flags(settings: RunSettings) -> list[str]:
+    """The flag that leads to the storage, unless it is the default in this folder."""
+    path = without_password(settings.storage_path)
+    default = str(Path(settings.default("storage_path")).resolve())
+    return [] if path == default else ["--storage-path", path]
 
 
-def without_password(text: str) -> str:
-    """A text without the credentials that a URI in it may carry."""
-    return re.sub(r"://[^/\s]*@", "://***@", text)
-
-
-def program(*words: str) -> str:
-    """A command line of this program, as one types it in this folder."""
-    script = Path(sys.argv[0])
-    started = [str(script)] if script.name != "__main__.py" else [sys.executable, "-m", PACKAGE]
-    if shutil.which(Path(started[0]).name) == started[0]:
-        started[0] = Path(started[0]).name
-    elif Path(started[0]).is_relative_to(Path.cwd()):
-        started[0] = os.path.relpath(started[0])
-    return shlex.join([*started, *words])
-
-
-def part(module: str) -> Any:
-    """A module of the project, as tracker.py; None where it has none."""
-    name = f"{PACKAGE}.{module}"
-    return importlib.import_module(name) if importlib.util.find_spec(name) else None
-
-
-def load(argv: Sequence[str] = (), prog: str = "run") -> Configuration:
+def load(project: Project, argv: Sequence[str] = (), prog: str = "run") -> Configuration:
     """Read all settings. Raises Refusal with every finding, one line each."""
-    argv = list(argv)
+    kind, argv = project.settings, list(argv)
     if "--resume" in argv and argv[argv.index("--resume") + 1 :][:1] not in RESUME_WORDS:
         argv.insert(argv.index("--resume") + 1, "true")
-    _shorten_switches(argv)
+    _shorten_switches(kind, argv)
     try:
         flags = CliSettingsSource[Any](
-            Settings,
+            kind,
             cli_parse_args=argv,
             cli_prog_name=prog,
             cli_kebab_case=True,
@@ -126,14 +83,14 @@ def load(argv: Sequence[str] = (), prog: str = "run") -> Configuration:
             cli_hide_none_type=True,
         )
     except SettingsError as error:
-        raise Refusal(_explain_flag(str(error), argv)) from None
+        raise Refusal(_explain_flag(kind, str(error))) from None
     given = {FLAG: flags(), ENVIRONMENT: dict(os.environ), DOTENV: _read_dotenv()}
-    findings = [*_unknown(given[ENVIRONMENT]), *_unknown(given[DOTENV], " in .env")]
-    origins = dict.fromkeys(Settings.model_fields, DEFAULT)
+    findings = [*_unknown(kind, given[ENVIRONMENT]), *_unknown(kind, given[DOTENV], " in .env")]
+    origins = dict.fromkeys(kind.model_fields, DEFAULT)
     overridden: set[str] = set()
-    for field in Settings.model_fields:
+    for field in kind.model_fields:
         for origin in (ENVIRONMENT, DOTENV):
-            found = [name for name in map(variable, names(field)) if given[origin].get(name)]
+            found = [n for n in map(kind.variable, kind.names(field)) if given[origin].get(n)]
             if len({given[origin][name] for name in found}) > 1:
                 findings.append(f"{' and '.join(found)} are one setting: give one value")
             if found:
@@ -144,18 +101,27 @@ def load(argv: Sequence[str] = (), prog: str = "run") -> Configuration:
                 overridden.add(field)
             origins[field] = FLAG
     try:
-        settings = Settings(_cli_settings_source=flags)  # type: ignore[call-arg]
+        settings = kind(_cli_settings_source=flags)  # type: ignore[call-arg]
     except ValidationError as error:
-        findings += [_explain(problem, given, origins) for problem in error.errors()]
+        findings += [_explain(kind, problem, given, origins) for problem in error.errors()]
     if findings:
         raise Refusal(*dict.fromkeys(findings))
-    return Configuration(settings, origins, frozenset(overridden))
+    return Configuration(project, settings, origins, frozenset(overridden))
 
 
-def _shorten_switches(argv: list[str]) -> None:
+def _names(kind: type[RunSettings]) -> list[str]:
+    return [name for field in kind.model_fields for name in kind.names(field)]
+
+
+def _shorten_switches(kind: type[RunSettings], argv: list[str]) -> None:
     """Make `--no-reuse-actors` of `--reuse-actors false`, as one would write its variable."""
-    fields = Settings.model_fields.items()
-    switches = [flag(n) for field, info in fields if info.annotation is bool for n in names(field)]
+    fields = kind.model_fields.items()
+    switches = [
+        flag(name)
+        for field, info in fields
+        if info.annotation is bool
+        for name in kind.names(field)
+    ]
     for number, word in enumerate(argv):
         if word in switches and argv[number + 1 : number + 2] in (["true"], ["false"]):
             value = argv.pop(number + 1)
@@ -169,21 +135,15 @@ def _read_dotenv() -> dict[str, str | None]:
         raise Refusal(f".env can't be read: {error}") from None
 
 
-def _unknown(variables: dict[str, Any], where: str = "") -> Iterator[str]:
+def _unknown(kind: type[RunSettings], variables: dict[str, Any], where: str = "") -> Iterator[str]:
     """Name the variables with our prefix that no setting knows: a typing error, most likely."""
-    known = [variable(name) for field in Settings.model_fields for name in names(field)]
+    known = [kind.variable(name) for name in _names(kind)]
     for name in variables:
-        if name.upper().startswith(PREFIX) and name not in known:
+        if name.upper().startswith(kind.variable("")) and name not in known:
             yield f"unknown setting {name}{where}; {nearest(name.upper(), known)}"
 
 
-def nearest(name: str, known: Iterable[str], otherwise: str = "`config` lists all") -> str:
-    """What the writer of a wrong name may have meant."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else otherwise
-
-
-def _explain_flag(message: str, argv: Sequence[str]) -> str:
+def _explain_flag(kind: type[RunSettings], message: str) -> str:
     """Make one line of what argparse says."""
     message = message.removeprefix("error parsing CLI: ")
     if not message.startswith("unrecognized arguments"):
@@ -191,21 +151,27 @@ def _explain_flag(message: str, argv: Sequence[str]) -> str:
     unknown = message.removeprefix("unrecognized arguments: ").split()[0]
     if not unknown.startswith("-"):
         return f"unexpected argument {unknown!r}"
-    known = [flag(name) for field in Settings.model_fields for name in names(field)]
+    known = [flag(name) for name in _names(kind)]
     return f"unknown flag {unknown}; {nearest(unknown.split('=')[0], known)}"
 
 
-def _explain(problem: Any, given: dict[str, dict[str, Any]], origins: dict[str, str]) -> str:
+def _explain(
+    kind: type[RunSettings],
+    problem: Any,
+    given: dict[str, dict[str, Any]],
+    origins: dict[str, str],
+) -> str:
     """Make one line of what pydantic says: the variable, its value, what is accepted."""
     message = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:
         return str(message)
-    field = next(field for field in Settings.model_fields if problem["loc"][0] in names(field))
+    field = next(field for field in kind.model_fields if problem["loc"][0] in kind.names(field))
     origin = origins[field]
-    value = given[origin].get(field) if origin == FLAG else None
-    name = flag(field)
+    name, value = flag(field), given.get(origin, {}).get(field)
+    if origin == DEFAULT:
+        name, value = f"DEFAULTS of {kind.__name__}: {field}", kind.default(field)
     if origin in (ENVIRONMENT, DOTENV):
-        name = next(n for n in map(variable, names(field)) if given[origin].get(n))
+        name = next(n for n in map(kind.variable, kind.names(field)) if given[origin].get(n))
         value = given[origin][name]
     where = " in .env" if origin == DOTENV else ""
     value = without_password(str(value))

@@ -1,7 +1,8 @@
-"""The commands. `run` is the one that matters; the rest look, or go on."""
+"""The commands. `run` is the one that matters; the others look at experiments, or extend them."""
 
 import errno
 import gc
+import importlib
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -9,51 +10,47 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from ..configuration import (
-    PACKAGE,
-    Configuration,
-    Refusal,
-    as_text,
-    load,
-    nearest,
-    program,
-    variable,
-)
+from .. import trackers
+from ..configuration import Configuration, load
+from ..errors import Refusal, nearest
+from ..project import Project
+from ..setting_types import as_text
 from .output import lasting_output, to_nowhere, usable_streams
 
 DONE, TRIAL_FAILED, REFUSED = 0, 1, 2
 
 
 def run(configuration: Configuration) -> int:
-    """tune; --resume --name NAME goes on with an experiment"""
-    from ..tune.ray_environment import quiet_ray
+    """tune; --resume --name NAME resumes an experiment"""
+    from ..ray_environment import quiet_ray
 
     settings = configuration.settings
     quiet_ray(settings.verbose, local_storage="://" not in settings.storage_path)
     if settings.name is None:
-        settings.name = f"{PACKAGE}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+        package = configuration.project.package
+        settings.name = f"{package}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     if settings.verbose and sys.stdout.isatty():  # the import of Ray takes seconds
         print("Checking …", end="\r", flush=True)
-    from ..run.session import run_experiment
+    from ..run import run_experiment
 
     with lasting_output():
         return run_experiment(configuration)
 
 
 def extend(configuration: Configuration) -> int:
-    """NAME: go on with more --num-samples, --max-iterations…; --into COPY leaves NAME as it is"""
+    """NAME: resume with more --num-samples, --max-iterations…; --into COPY leaves NAME as it is"""
     return run(configuration)
 
 
 def check(configuration: Configuration) -> int:
-    """look for all that would stop a run, and start nothing"""
-    from ..tune.ray_environment import quiet_ray
+    """check all that could stop a run, without starting one"""
+    from ..ray_environment import quiet_ray
 
     quiet_ray(configuration.settings.verbose)
-    from ..run.session import prepare
+    from ..run import prepare
 
-    ready = prepare(configuration)
-    print("Nothing stands in the way of a run" + "".join(f"; {note}" for note in ready.notes) + ".")
+    notes = "; ".join(prepare(configuration).notes)
+    print(f"Ready to run: {notes}." if notes else "Ready to run.")
     gc.freeze()  # nor does the end of the process look for garbage: that costs another tenth
     return DONE
 
@@ -70,7 +67,7 @@ def show(configuration: Configuration) -> int:
     """NAME: what was run, when, from which code, and the command that repeats it"""
     from .listing import print_experiment
 
-    print_experiment(configuration.settings)
+    print_experiment(configuration)
     return DONE
 
 
@@ -95,7 +92,7 @@ def trials(configuration: Configuration) -> int:
 
 def export(configuration: Configuration) -> int:
     """NAME: the model of its best checkpoint, into its folder or --export-path"""
-    from ..tune.ray_environment import quiet_ray
+    from ..ray_environment import quiet_ray
 
     quiet_ray(configuration.settings.verbose)
     from ..results.export import export
@@ -109,21 +106,31 @@ def config(configuration: Configuration) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
+    table, settings = Table(box=None, pad_edge=False), configuration.settings
     for column in ("variable", "value", "from"):
         table.add_column(column, overflow="fold")
-    for field, origin in configuration.origins.items():
-        table.add_row(variable(field), as_text(getattr(configuration.settings, field)), origin)
+    for field in settings.fields():
+        value, origin = as_text(getattr(settings, field)), configuration.origins[field]
+        table.add_row(settings.variable(field), value, origin)
     Console().print(table)
     return DONE
 
 
-def docs(_: Configuration) -> int:
+def docs(configuration: Configuration) -> int:
     """write .env.example and the README's table of settings anew"""
     from .documents import write
 
-    for path in write(Path.cwd()):
+    for path in write(configuration.project, Path.cwd()):
         print(f"wrote {path.name}")
+    return DONE
+
+
+def sync(configuration: Configuration) -> int:
+    """NAME: send MLflow what it has missed"""
+    from ..ray_environment import quiet_ray
+
+    quiet_ray(configuration.settings.verbose)
+    importlib.import_module("..trackers.mlflow", __package__).sync(configuration)
     return DONE
 
 
@@ -145,24 +152,36 @@ COMMANDS = {
     "config": Command(config),
     "docs": Command(docs),
 }
+if trackers.name() == "mlflow":
+    COMMANDS["sync"] = Command(sync, takes_name=True)
 
 
-def usage() -> str:
+def usage(project: Project) -> str:
     """What there is to type."""
+    program = project.command()
     lines = "\n".join(f"  {name:7} {command.call.__doc__}" for name, command in COMMANDS.items())
-    return f"usage: {program()} COMMAND [--flags]\n\n{lines}\n\n{program()} run --help: the flags"
+    return f"usage: {program} COMMAND [--flags]\n\n{lines}\n\n{program} run --help: the flags"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+def main(project: Project, argv: Sequence[str] | None = None) -> int:
+    """Run one command of a project.
 
-    Returns its exit code: 0 done, 1 a trial failed, 2 refused, 128 + the signal that ended it.
+    Parameters
+    ----------
+    project : Project
+    argv : sequence of str, optional
+        The command, and its flags. Default: what was typed.
+
+    Returns
+    -------
+    int
+        The exit code: 0 done, 1 a trial failed, 2 refused, 128 + the signal that ended it.
     """
     gc.set_threshold(50_000)  # imports make what stays; looking for garbage in it costs a tenth
     usable_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in {"-h", "--help", "help"}:
-        print(usage())
+        print(usage(project))
         return DONE if words else REFUSED
     name, *flags = words
     try:
@@ -180,7 +199,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         while COMMANDS[name].takes_more and flags[2:] and not flags[2].startswith("-"):
             others.append(flags.pop(2))
         lines = [flags, *(["--name", other, *flags[2:]] for other in others)]
-        code = COMMANDS[name].call(*(load(line, prog=program(name)) for line in lines))
+        prog = project.command(name)
+        code = COMMANDS[name].call(*(load(project, line, prog) for line in lines))
         sys.stdout.flush()
         return code
     except Refusal as refusal:

@@ -3,43 +3,47 @@
 import re
 from pathlib import Path
 
-from ...settings import PREFIX, Settings
-from ..configuration import default, names, part, variable
+from ..project import Project
+from ..setting_types import as_text
+from ..trackers import chosen
 
 START, END = "<!-- settings -->", "<!-- /settings -->"
 
 
-def env_example() -> str:
+def env_example(project: Project) -> str:
     """Every variable with its meaning and its default, commented out."""
     lines = ["# Copy to .env and set what differs. Flags and the environment win over .env."]
-    for field, info in Settings.model_fields.items():
-        lines += ["", f"# {info.description}", f"#{variable(field)}={default(info)}"]
-    for name, meaning in getattr(part("tracker"), "VARIABLES", {}).items():
+    settings = project.settings
+    for field, info in settings.fields().items():
+        default = as_text(settings.default(field))
+        lines += ["", f"# {info.description}", f"#{settings.variable(field)}={default}"]
+    tracker = chosen()
+    for name, meaning in tracker.VARIABLES.items() if tracker else ():
         lines += ["", f"# {meaning}", f"#{name}="]
     return "\n".join(lines) + "\n"
 
 
-def table() -> str:
+def table(project: Project) -> str:
     """The settings as a Markdown table."""
-    lines = [START, f"| {PREFIX}… | default | meaning |", "|---|---|---|"]
-    for field, info in Settings.model_fields.items():
-        also = "".join(f" (also {name.upper()})" for name in names(field)[1:])
-        value = f"`{default(info)}`" if default(info) else ""
+    settings = project.settings
+    lines = [START, f"| {settings.variable('')}… | default | meaning |", "|---|---|---|"]
+    for field, info in settings.fields().items():
+        also = "".join(f" (also {name.upper()})" for name in settings.names(field)[1:])
+        default = as_text(settings.default(field))
+        value = f"`{default}`" if default else ""
         lines.append(f"| `{field.upper()}`{also} | {value} | {info.description} |")
     return "\n".join([*lines, END])
 
 
-def with_table(readme: str) -> str:
-    """The README's text with the table that is between the two marks made anew."""
-    return re.sub(f"{START}.*?{END}", lambda _: table(), readme, flags=re.DOTALL)
-
-
-def write(project: Path) -> list[Path]:
-    """Bring both files of the project up to date. Returns the ones that changed."""
-    readme, example = project / "README.md", project / ".env.example"
-    wanted = {example: env_example()}
+def write(project: Project, folder: Path) -> list[Path]:
+    """Bring both files in a project's folder up to date. Returns the ones that changed."""
+    readme, example = folder / "README.md", folder / ".env.example"
+    wanted = {example: env_example(project)}
     if readme.is_file():
-        wanted[readme] = with_table(readme.read_text("utf-8"))
+        made = table(project)
+        wanted[readme] = re.sub(
+            f"{START}.*?{END}", lambda _: made, readme.read_text("utf-8"), flags=re.DOTALL
+        )
     changed = [
         path
         for path, text in wanted.items()

@@ -1,1 +1,5 @@
-"""What is made of an experiment afterwards."""
+"""What is made of an experiment afterwards: it is opened again, reported and exported."""
+
+from .experiment import Experiment, open_experiment
+
+__all__ = ["Experiment", "open_experiment"]

@@ -13,10 +13,11 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from ..configuration import Configuration, as_text, program, variable, without_password
-from ..run.outcome import again, place, storage_flags
+from ..configuration import Configuration, storage_flags
+from ..errors import without_password
+from ..setting_types import as_text
 from ..store.record import OF_THE_COMMAND
-from .analysis import CONFIG, Experiment
+from .experiment import CONFIG, Experiment
 from .plots import Plot, best_by_iteration, histories, plots
 
 VERSIONS = ("ray", "optuna", "scikit-learn", "numpy", "pandas")  # the others are in a fold
@@ -37,8 +38,7 @@ def report_page(experiment: Experiment) -> str:
 
 def comparison_page(experiments: Sequence[Experiment]) -> str:
     """The comparison of experiments that share METRIC and MODE, each with a best trial."""
-    sign = -1 if experiments[0].settings.mode == "max" else 1
-    ranked = sorted(experiments, key=lambda experiment: sign * (experiment.best_value or 0))
+    ranked = sorted(experiments, key=lambda one: -one.ranking.sign * (one.best_value or 0))
     found = [histories(ranked)]
     if any(experiment.has_history for experiment in ranked):
         found.insert(0, best_by_iteration(ranked))
@@ -82,61 +82,57 @@ def _render(template: str, found: list[Plot], **content: Any) -> str:
 def _about(experiment: Experiment) -> dict[str, Any]:
     """What the pages say of an experiment."""
     settings, record, best = experiment.settings, experiment.record, experiment.best_trial
-    table = experiment.trials_table()
-    table = table.sort_values(settings.metric, ascending=settings.mode == "min", kind="stable")
+    table = experiment.trials_table(best_first=True)
     if table["error"].isna().all():
         table = table.drop(columns="error")
-    runs = record.content["runs"]
-    configuration = Configuration(settings, {})
-    repeat = f"{program()} {record.command()} --name {experiment.name}-again"
+    configuration = Configuration(experiment.project, settings)
+    repeat = [*shlex.split(record.command(type(settings))), "--name", f"{experiment.name}-again"]
     return {
         "experiment": experiment,
         "settings": settings,
         "record": record.content,
         "best": best,
         "best_parameters": experiment.parameters(best) if best else {},
-        "place": place(settings, best),
+        "place": f"{record.folder.path}/{best.relative_logdir}" if best else "",
         "counts": Counter(table["status"]),
         "seconds": table["time_total_s"].sum(),
         "columns": [column.removeprefix(CONFIG) for column in table.columns],
         "rows": table.to_numpy(dtype=object).tolist(),
-        "last_run": runs[-1],
+        "last_run": record.last_run,
         "given": {
-            variable(field): (as_text(entry["value"]), entry["origin"])
+            settings.variable(field): (as_text(entry["value"]), entry["origin"])
             for field, entry in record.content["settings"].items()
         },
         "versions": _versions(experiment),
         "commands": {
-            "repeat": f"{repeat} {shlex.join(storage_flags(settings))}".strip(),
-            "export": again("export", configuration),
-            "resume": again("run", configuration, "--resume"),
-            "errored": again("run", configuration, "--resume", "errored"),
+            "repeat": experiment.project.command(*repeat, *storage_flags(settings)),
+            "export": configuration.again("export"),
+            "resume": configuration.again("run", "--resume"),
+            "errored": configuration.again("run", "--resume", "errored"),
         },
     }
 
 
 def _versions(experiment: Experiment) -> dict[str, str]:
-    runs = experiment.record.content["runs"]
-    packages = runs[-1]["packages"]
-    known = {name: packages[name] for name in VERSIONS if name in packages}
-    return {"Python": runs[-1]["python"], **known}
+    run = experiment.record.last_run
+    known = {name: run["packages"][name] for name in VERSIONS if name in run["packages"]}
+    return {"Python": run["python"], **known}
 
 
 def _differences(experiments: Sequence[Experiment]) -> Iterator[tuple[str, str, list[str]]]:
     """What is not the same in all of the experiments: its kind, its name, and each one's."""
     kinds: dict[str, list[dict[str, str]]] = {}
     for experiment in experiments:
-        content = experiment.record.content
-        runs, data = content["runs"], content["data"]
-        git = runs[-1]["git"]
+        content, git = experiment.record.content, experiment.record.last_run["git"]
         settings = {
-            variable(field): as_text(entry["value"])
+            experiment.settings.variable(field): as_text(entry["value"])
             for field, entry in content["settings"].items()
             if field not in OF_THE_COMMAND
         }
         kinds.setdefault("search space", []).append(content["search_space"])
         kinds.setdefault("setting", []).append(settings)
-        kinds.setdefault("data", []).append({key: str(value) for key, value in data.items()})
+        data = {key: str(value) for key, value in content["data"].items()}
+        kinds.setdefault("data", []).append(data)
         code = {"commit": str(git.get("commit")), "uncommitted changes": str(git.get("dirty"))}
         kinds.setdefault("code", []).append(code)
         kinds.setdefault("version", []).append(_versions(experiment))

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import optuna
 import plotly.graph_objects as go
 from optuna import visualization
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
+from ray.tune.experiment import Trial
 
-from ..configuration import without_password
-from .analysis import Experiment
-from .study import importances, make_study
+from ..errors import without_password
+from .experiment import Experiment
+from .study import DIRECTIONS, importances
 
 MOST_POINTS = 20_000  # of the results by iteration; a browser draws them in about a second
 MOST_LINES = 200  # of the parallel coordinates
@@ -62,9 +63,9 @@ def label(words: str) -> str:
 def plots(experiment: Experiment) -> list[Plot]:
     """All plots that the experiment has enough results for."""
     metric = label(experiment.settings.metric)
-    curves = {trial.trial_id: _curve(experiment, trial.trial_id) for trial in experiment.trials}
+    curves = {trial.trial_id: _curve(experiment, trial) for trial in experiment.trials}
     found = [by_iteration(experiment, curves)] if any(curves.values()) else []
-    study = make_study(experiment, label, history=False)
+    study = experiment.study(text=label, history=False)
     complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
     if len(complete) < 2:
         return found
@@ -84,7 +85,7 @@ def plots(experiment: Experiment) -> list[Plot]:
         note = "How much of the metric's variance each hyperparameter explains (PED-ANOVA)."
         found.append(Plot("Importances", note + left_out, figure, "half"))
     if names:
-        best, note = _best(study, complete), "One line a trial."
+        best, note = _best(experiment, complete), "One line a trial."
         if len(complete) > MOST_LINES:
             note = f"One line a trial: the best {MOST_LINES} of {len(complete)}."
         figure = visualization.plot_parallel_coordinate(best, params=names, target_name=metric)
@@ -109,7 +110,7 @@ def _styled(figure: go.Figure) -> go.Figure:
     return figure
 
 
-def _varied(complete: Sequence[optuna.trial.FrozenTrial]) -> list[str]:
+def _varied(complete: Sequence[FrozenTrial]) -> list[str]:
     """The hyperparameters that had more than one value."""
     values: dict[str, set[Any]] = {}
     for trial in complete:
@@ -118,11 +119,12 @@ def _varied(complete: Sequence[optuna.trial.FrozenTrial]) -> list[str]:
     return [name for name, different in values.items() if len(different) > 1]
 
 
-def _best(study: optuna.Study, complete: Sequence[optuna.trial.FrozenTrial]) -> optuna.Study:
+def _best(experiment: Experiment, complete: Sequence[FrozenTrial]) -> optuna.Study:
     """A study of the best trials, as many as a plot with a line each can show."""
-    sign = -1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1
-    best = optuna.create_study(direction=study.direction)
-    best.add_trials(sorted(complete, key=lambda trial: sign * float(trial.value or 0))[:MOST_LINES])
+    found = {trial.user_attrs["trial_id"]: trial for trial in complete}
+    ranked = [trial.trial_id for trial in experiment.ranking.best(experiment.trials)]
+    best = optuna.create_study(direction=DIRECTIONS[experiment.settings.mode])
+    best.add_trials([found[trial_id] for trial_id in ranked if trial_id in found][:MOST_LINES])
     return best
 
 
@@ -156,12 +158,9 @@ def by_iteration(experiment: Experiment, curves: dict[str, Curve]) -> Plot:
     return Plot("Metric by iteration", note + thinned, _styled(figure))
 
 
-def _curve(experiment: Experiment, trial_id: str) -> Curve:
-    table, metric = experiment.trial_dataframes[trial_id], experiment.settings.metric
-    if metric not in table:
-        return []
-    pairs = zip(table["training_iteration"].tolist(), table[metric].tolist(), strict=True)
-    return [(x, y) for x, y in pairs if isinstance(y, int | float) and math.isfinite(y)]
+def _curve(experiment: Experiment, trial: Trial) -> Curve:
+    history = experiment.history(trial).items()
+    return [(x, y) for x, y in history if isinstance(y, int | float) and math.isfinite(y)]
 
 
 def _trace(
@@ -206,7 +205,7 @@ def _ends(lines: list[tuple[str, Curve]], name: str, colour: str, mark: str) -> 
 def histories(experiments: Sequence[Experiment]) -> Plot:
     """The best so far of several experiments, trial by trial."""
     metric = label(experiments[0].settings.metric)
-    studies = [make_study(experiment, label, history=False) for experiment in experiments]
+    studies = [experiment.study(text=label, history=False) for experiment in experiments]
     figure = visualization.plot_optimization_history(studies, target_name=metric)
     for mode, what in (("markers", "trial of"), ("lines", "best so far of")):
         traces = [t for t in figure.data if t.mode == mode and t.showlegend is not False]
@@ -223,7 +222,7 @@ def best_by_iteration(experiments: Sequence[Experiment]) -> Plot:
     figure = go.Figure()
     for index, experiment in enumerate(experiments):
         best = experiment.best_trial
-        if best is not None and (curve := _curve(experiment, best.trial_id)):
+        if best is not None and (curve := _curve(experiment, best)):
             figure.add_trace(
                 go.Scatter(
                     x=[iteration for iteration, _ in curve],

@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from ...settings import PREFIX
-from ..configuration import Configuration, Refusal, without_password
-from ..store.storage import Storage
-from .analysis import Experiment, open_configured
+from ..configuration import Configuration
+from ..errors import Refusal, reason, without_password
+from ..store.record import open_storage
+from ..store.storage import Folder
+from .experiment import Experiment, open_configured
 from .html import comparison_page, report_page
 
 LONGEST_NAME = 200  # a file system takes 255 bytes
@@ -20,7 +21,7 @@ def write_report(configuration: Configuration) -> None:
     """Write the report of the experiment NAME into its folder, and say where. Raises Refusal."""
     experiment = open_configured(configuration)
     if not any((trial.last_result or {}).get("training_iteration") for trial in experiment.trials):
-        raise Refusal(f"{PREFIX}NAME={experiment.name!r}: no trial has reported anything yet")
+        raise Refusal(f"{experiment.settings.given('name')}: no trial has reported anything yet")
     for line in experiment.damaged:
         print(line)
     files = {"report.html": report_page(experiment).encode()}
@@ -29,7 +30,7 @@ def write_report(configuration: Configuration) -> None:
         files |= _table("results", experiment.results_table())
     elif not experiment.damaged:
         print("LOGGERS has neither csv nor json: there is no history, only each trial's outcome.")
-    _write(experiment.storage, files, experiment.name)
+    _write(experiment.folder, files, Path("reports", experiment.name))
 
 
 def write_comparison(configurations: Sequence[Configuration]) -> None:
@@ -42,7 +43,8 @@ def write_comparison(configurations: Sequence[Configuration]) -> None:
     file = f"report-{'-vs-'.join(names)}.html"
     if len(file) > LONGEST_NAME:
         file = f"report-{names[0]}-vs-{len(names) - 1}-others.html"
-    _write(experiments[0].storage, {file: comparison_page(experiments).encode()})
+    page = comparison_page(experiments).encode()
+    _write(open_storage(configurations[0].settings), {file: page}, Path("reports"))
 
 
 def _check_comparable(experiments: Sequence[Experiment]) -> None:
@@ -55,23 +57,21 @@ def _check_comparable(experiments: Sequence[Experiment]) -> None:
                 f" ({its.mode}): --metric and --mode say what to compare by"
             )
         if experiment.best_trial is None:
-            raise Refusal(f"{PREFIX}NAME={its.name!r}: no trial has reported a finite {its.metric}")
+            raise Refusal(f"{its.given('name')}: no trial has reported a finite {its.metric}")
 
 
-def _write(storage: Storage, files: dict[str, bytes], *folder: str) -> None:
+def _write(folder: Folder, files: dict[str, bytes], otherwise: Path) -> None:
     """Write the files; where the storage takes none, into a folder of the working folder."""
-    where = "/".join([storage.path.rstrip("/"), *folder])
     try:
         for name, content in files.items():
-            storage.write(content, *folder, name)
+            folder.write(content, name)
     except OSError as error:
-        reason = without_password(str(error).splitlines()[0])
-        where = str(Path("reports", *folder).resolve())
-        print(f"{without_password(storage.path)}: can't be written ({reason})")
+        print(f"{without_password(folder.path)}: can't be written ({reason(error)})")
+        folder = Folder.open(str(otherwise.resolve()))
         for name, content in files.items():
-            Storage(where).write(content, name)
+            folder.write(content, name)
     page, *tables = files
-    print(f"Report: {without_password(where)}/{page}")
+    print(f"Report: {without_password(folder.path)}/{page}")
     if tables:
         print(f"Tables: {', '.join(tables)} beside it")
 

@@ -1,9 +1,10 @@
-"""An experiment's trials as an Optuna study: for its plots, importances and dashboard."""
+"""Trials as an Optuna study: for its plots, importances and dashboard."""
 
 import contextlib
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -13,16 +14,16 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 from ray.tune.experiment import Trial
 from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform
 
-from ...search_space import search_space
-from ..run.outcome import score
-from ..store import saved_trials as saved
-from ..tune.space import bounds, describe_space, plain, variables
-from .analysis import Experiment
+from ..store.saved_trials import NOT_STARTED
+from ..tune.description import describe_space
+from ..tune.space import Space, bounds, plain, variables
 
+DIRECTIONS = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
 STATES = {
     Trial.ERROR: TrialState.FAIL,
     Trial.PENDING: TrialState.WAITING,
@@ -31,53 +32,63 @@ STATES = {
 }
 
 
+@dataclass
+class TrialOutcome:
+    """What a study takes of a trial.
+
+    state, status: Ray's word for it, and ours (`saved_trials.word`)
+    value: METRIC by SCOPE; NaN without one
+    history: METRIC by iteration
+    """
+
+    trial_id: str
+    state: str
+    status: str
+    value: float
+    parameters: dict[str, Any]
+    history: dict[int, float]
+
+
 def make_study(
-    experiment: Experiment,
+    name: str,
+    mode: str,
+    trials: Sequence[TrialOutcome],
+    recorded: dict[str, str],
+    space: Space,
     text: Callable[[str], str] = str,
-    *,
-    history: bool = True,
     storage: str | None = None,
 ) -> optuna.Study:
     """A study with every trial, in order, and its METRIC at each iteration.
 
     A trial that ended with a finite METRIC is complete, also one that was stopped early: its value
-    (by SCOPE) counts when the best is chosen. One that ended without is failed.
+    counts when the best is chosen. One that ended without is failed.
 
+    recorded, space: the search space as experiment.json describes it, and that of today's code
     text: what becomes of each name and word, for a place that reads them as markup
-    history: whether the iterations are in it
     storage: where the study is kept, `sqlite:///study.db`; default: in memory
     """
-    settings = experiment.settings
     optuna.logging.set_verbosity(logging.WARNING)
-    study = optuna.create_study(
-        storage=storage,
-        study_name=experiment.name,
-        direction="maximize" if settings.mode == "max" else "minimize",
-    )
+    study = optuna.create_study(storage=storage, study_name=name, direction=DIRECTIONS[mode])
     chosen = [
-        {text(key): _plain(value, text) for key, value in experiment.parameters(trial).items()}
-        for trial in experiment.trials
+        {text(key): _plain(value, text) for key, value in trial.parameters.items()}
+        for trial in trials
     ]
-    distributions = _distributions(experiment, chosen, text)
+    distributions = _distributions(chosen, recorded, space, text)
     frozen = []
-    for trial, params in zip(experiment.trials, chosen, strict=True):
-        value = score(trial, settings)
-        state = STATES.get(trial.status, TrialState.COMPLETE)
-        if experiment.status(trial) == saved.NOT_STARTED:
+    for trial, params in zip(trials, chosen, strict=True):
+        state = STATES.get(trial.state, TrialState.COMPLETE)
+        if trial.status == NOT_STARTED:
             state = TrialState.WAITING
-        elif state == TrialState.COMPLETE and not math.isfinite(value):
+        elif state == TrialState.COMPLETE and not math.isfinite(trial.value):
             state = TrialState.FAIL
         frozen.append(
             create_trial(
                 state=state,
-                value=value if state == TrialState.COMPLETE else None,
+                value=trial.value if state == TrialState.COMPLETE else None,
                 params=params,
                 distributions={key: distributions[key] for key in params},
-                intermediate_values=_history(experiment, trial) if history else {},
-                user_attrs={
-                    "trial_id": trial.trial_id,
-                    "status": experiment.status(trial),
-                },
+                intermediate_values=trial.history,
+                user_attrs={"trial_id": trial.trial_id, "status": trial.status},
             )
         )
     study.add_trials(frozen)
@@ -96,14 +107,6 @@ def importances(study: optuna.Study) -> dict[str, float]:
     return {key: value for key, value in found.items() if math.isfinite(value)}
 
 
-def _history(experiment: Experiment, trial: Trial) -> dict[int, float]:
-    table, metric = experiment.trial_dataframes[trial.trial_id], experiment.settings.metric
-    if metric not in table:
-        return {}
-    known = table[["training_iteration", metric]].dropna()
-    return dict(zip(known["training_iteration"].astype(int), known[metric], strict=True))
-
-
 def _plain(value: Any, text: Callable[[str], str]) -> Any:
     """A value that Optuna can hold: a number, a truth value, a text."""
     if value is None or isinstance(value, bool | int):
@@ -114,14 +117,16 @@ def _plain(value: Any, text: Callable[[str], str]) -> Any:
 
 
 def _distributions(
-    experiment: Experiment, chosen: Sequence[dict[str, Any]], text: Callable[[str], str]
+    chosen: Sequence[dict[str, Any]],
+    recorded: dict[str, str],
+    space: Space,
+    text: Callable[[str], str],
 ) -> dict[str, BaseDistribution]:
     """The distribution of each hyperparameter, by what the search space says and what was drawn.
 
     Where the code has another domain today than the experiment had, only what was drawn counts.
     """
-    recorded = experiment.record.content["search_space"]
-    space, named = search_space(), dict[str, Domain]()
+    named = dict[str, Domain]()
     with contextlib.suppress(ValueError):  # today's space can't be described
         said = describe_space(space)
         for key, (_, domain) in variables(space).items():
@@ -141,8 +146,7 @@ def _distributions(
 def _distribution(
     domain: Domain | None, values: list[Any], text: Callable[[str], str], log: bool
 ) -> BaseDistribution:
-    numbers = not any(isinstance(value, bool) or not isinstance(value, int | float)
-                      for value in values)  # fmt: skip
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     if isinstance(domain, Categorical) or not numbers:
         known = plain(domain.categories) if isinstance(domain, Categorical) else []
         choices = dict.fromkeys([*(_plain(value, text) for value in known), *values])

@@ -6,15 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyarrow import fs
 from ray import tune
 from ray.tune.experiment import Trial
 
-from ...data import Data
-from ...settings import Settings
-from ...trainable import ExperimentTrainable
-from ..store.storage import Storage
-from ..tune.trainable import EXPORTED, SEAL, exported_note, has_all_files
+from ..configuration import Configuration
+from ..store.storage import Folder
+from ..tune.trainable import EXPORTED, SEAL, StoredTrainable, exported_note, has_all_files
 
 
 class NoCheckpoint(Exception):
@@ -29,9 +26,9 @@ class TrialExports:
     (TIME_BUDGET_S). What is missing is exported on this machine, from the trial's last checkpoint.
     """
 
-    def __init__(self, storage: Storage, settings: Settings, data: Data | None) -> None:
-        self.storage, self.name = storage, str(settings.name)
-        self.settings, self.data = settings, data
+    def __init__(self, folder: Folder, configuration: Configuration, data: Any) -> None:
+        self.folder, self.data, self.settings = folder, data, configuration.settings
+        self.trainable: type[StoredTrainable] = configuration.project.parts().trainable
 
     def complete(
         self, trials: Sequence[Trial], ended: Callable[[], bool]
@@ -53,10 +50,10 @@ class TrialExports:
 
     def missing(self, trials: Sequence[Trial]) -> Iterator[Trial]:
         """The trials that completed, and have no exported model of their last result."""
-        own = ExperimentTrainable._export_model is not tune.Trainable._export_model
+        own = self.trainable._export_model is not tune.Trainable._export_model
         if not self.settings.export_formats or not own:
             return
-        self.there = self.storage.all_files(self.name)
+        self.there = self.folder.all_files()
         for trial in trials:
             reported = bool((trial.last_result or {}).get("training_iteration"))
             if trial.status == Trial.TERMINATED and reported and not self._is_exported(trial):
@@ -68,7 +65,7 @@ class TrialExports:
             return False
         last = (trial.last_result or {})["training_iteration"]
         try:
-            note = json.loads(self.storage.read(self.name, folder, EXPORTED) or b"")
+            note = json.loads(self.folder.read(folder, EXPORTED) or b"")
             paths = [f"{folder}/{file}" for file in note["files"].values()]
             is_last = bool(note["training_iteration"] == last)
         except (ValueError, KeyError, TypeError, AttributeError):  # somebody has edited it
@@ -79,14 +76,13 @@ class TrialExports:
         )
 
     def _export(self, trial: Trial) -> None:
-        folder, disk = str(trial.relative_logdir), fs.LocalFileSystem()
+        folder = str(trial.relative_logdir)
         with tempfile.TemporaryDirectory() as scratch:
             checkpoint, export = Path(scratch, "checkpoint"), Path(scratch, "export")
             for made in (checkpoint, export):
                 made.mkdir()
-            source = self.storage.at(self.name, folder, self._last_checkpoint(folder))
-            fs.copy_files(source, str(checkpoint), self.storage.filesystem, disk)
-            trainable = ExperimentTrainable.without_ray(
+            self.folder.fetch(checkpoint, folder, self._last_checkpoint(folder))
+            trainable = self.trainable.without_ray(
                 dict(trial.config), self.data, Path(scratch), self.settings.resources_per_trial
             )
             try:
@@ -97,7 +93,7 @@ class TrialExports:
                 trainable.stop()
             iteration = int((trial.last_result or {})["training_iteration"])
             (export / EXPORTED).write_text(exported_note(exported or {}, export, iteration))
-            self.storage.bring(export, self.name, folder)
+            self.folder.bring(export, folder)
 
     def _last_checkpoint(self, folder: str) -> str:
         """The newest whole checkpoint of a trial. Raises NoCheckpoint."""
@@ -107,8 +103,7 @@ class TrialExports:
                 _, checkpoint, file = path.split("/", 2)
                 files.setdefault(checkpoint, {})[file] = info.size
         for checkpoint in sorted(files, reverse=True):
-            if has_all_files(
-                self.storage.read(self.name, folder, checkpoint, SEAL), files[checkpoint]
-            ):
+            seal = self.folder.read(folder, checkpoint, SEAL)
+            if has_all_files(seal, files[checkpoint]):
                 return checkpoint
         raise NoCheckpoint("no checkpoint of it was kept")

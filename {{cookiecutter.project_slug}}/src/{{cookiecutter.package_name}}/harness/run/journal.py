@@ -15,12 +15,11 @@ from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
-from ray.tune.logger import JsonLoggerCallback
 from ray.tune.utils.serialization import TuneFunctionEncoder
 
-from ..configuration import Refusal
+from ..errors import Refusal
 from ..store import tables
-from ..store.storage import Storage
+from ..store.storage import Folder
 from ..tune.stopping import current_stopper
 
 FOLDER = "newest_checkpoints"
@@ -31,35 +30,23 @@ def encoded(value: Any) -> Any:
     return json.loads(json.dumps(value, cls=TuneFunctionEncoder))
 
 
-class JsonLogger(JsonLoggerCallback):
-    """Ray's logger of result.json, which goes on with a file that it has.
-
-    Ray's takes it from the storage whenever a trial starts again (a lost worker, a pause), where
-    it is as old as Ray's last copy: what came since would be lost.
-    """
-
-    def _restore_from_remote(self, file_name: str, trial: Trial) -> None:
-        if trial not in self._trial_files:
-            super()._restore_from_remote(file_name, trial)
-
-
 class JournalCallback(Callback):
     """Writes the entries, as long as that takes no more than a twentieth of the time."""
 
-    def __init__(self, storage: Storage, name: str, *, resumes: bool) -> None:
-        self.storage, self.name, self.resumes = storage, name, resumes
+    def __init__(self, folder: Folder, *, resumes: bool) -> None:
+        self.folder, self.resumes = folder, resumes
         self._start, self._spent = time.monotonic(), 0.0
         self._first_step = True
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Delete what an earlier run left on this machine, where Ray goes on in its folder.
+        """Delete what an earlier run left on this machine, where Ray continues in its folder.
 
         That is so in a cluster that outlived the run, and its files are older than the storage's.
 
-        Raises Refusal when Ray could not restore the experiment: it would start it anew.
+        Raises Refusal when Ray could not restore the experiment: it would start a new one.
         """
         if self._first_step and self.resumes and not trials:
-            raise Refusal(f"{self.name!r} can't be resumed: the error is in Ray's log above")
+            raise Refusal(f"{self.folder.name!r} can't be resumed: the error is in Ray's log above")
         if self._first_step and trials:  # there are none in a new experiment
             here: Any = trials[0].storage
             for path in Path(here.experiment_driver_staging_path).glob("*/"):
@@ -87,15 +74,15 @@ class JournalCallback(Callback):
                 path.name: base64.b64encode(path.read_bytes()).decode() for path in _logged(trial)
             },
         }
-        with contextlib.suppress(OSError):  # a storage that fails is told of at the end
+        with contextlib.suppress(OSError):  # a failing storage is reported at the end
             text = json.dumps(entry).encode()
-            self.storage.write(text, self.name, FOLDER, f"{trial.trial_id}.json")
+            self.folder.write(text, FOLDER, f"{trial.trial_id}.json")
         self._spent += time.monotonic() - now
 
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Called when a worker is lost, and its trial goes on (MAX_FAILURES) from a checkpoint."""
+        """Called when a worker is lost, and its trial is resumed from a checkpoint."""
         checkpoint = trial.latest_checkpoint_result
         result = checkpoint.metrics if checkpoint else {}
         for path in _logged(trial):
@@ -109,18 +96,16 @@ def _logged(trial: Trial) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
 
 
-def entries(storage: Storage, name: str) -> dict[str, dict[str, Any]]:
+def entries(folder: Folder) -> dict[str, dict[str, Any]]:
     """The newest entry of each trial by its id. One that was cut off is passed over."""
     found = {}
-    for file in fnmatch.filter(storage.files(name, FOLDER), "*.json"):
+    for file in fnmatch.filter(folder.files(FOLDER), "*.json"):
         with contextlib.suppress(ValueError):
-            found[file.removesuffix(".json")] = json.loads(storage.read(name, FOLDER, file) or b"")
+            found[file.removesuffix(".json")] = json.loads(folder.read(FOLDER, file) or b"")
     return found
 
 
-def bring_files(
-    storage: Storage, name: str, entry: dict[str, Any], *, only_longer: bool = False
-) -> None:
+def bring_files(folder: Folder, entry: dict[str, Any], *, only_longer: bool = False) -> None:
     """Put the loggers' files of an entry where Ray has an older copy.
 
     They only ever grow; but for the tables of a trial that lost its worker, which are cut.
@@ -129,11 +114,11 @@ def bring_files(
     """
     for file, text in entry["files"].items():
         content = base64.b64decode(text)
-        there = storage.read(name, entry["folder"], file) or b""
+        there = folder.read(entry["folder"], file) or b""
         if len(content) > len(there) or (file in tables.FILES and not only_longer):
-            storage.write(content, name, entry["folder"], file)
+            folder.write(content, entry["folder"], file)
 
 
-def forget(storage: Storage, name: str) -> None:
+def delete(folder: Folder) -> None:
     """Delete all entries: the state holds what they held."""
-    storage.delete_folder(name, FOLDER)
+    folder.delete(FOLDER)

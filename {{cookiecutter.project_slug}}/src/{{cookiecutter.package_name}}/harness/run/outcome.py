@@ -1,111 +1,146 @@
-"""What a run prints when it is over: the failed, the best, and where to go on."""
+"""How a run ended: written down, and said."""
 
-import contextlib
 import math
+import signal
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import ray
-from ray.tune.analysis import ExperimentAnalysis
 from ray.tune.experiment import Trial
 
-from ...settings import Settings
-from ..configuration import Configuration, as_flags, program, without_password
-from ..store.saved_trials import plain
-from ..tune.space import chosen
-from ..tune.space import plain as as_saved
+from ..configuration import Configuration
+from ..errors import reason, without_password
+from ..settings import RunSettings
+from ..store.ranking import Ranking
+from ..store.record import Record
+from ..store.storage import Folder
+from ..tune.failures import cause
+from ..tune.space import chosen, plain
+from ..tune.stopping import current_stopper
+from . import journal
+from .exports import NoCheckpoint, TrialExports
+from .extend import limit
+from .signals import SignalCallback, exit_code
+from .words import counted
+
+DONE, TRIAL_FAILED = 0, 1
 
 
-def best_trial(analysis: ExperimentAnalysis, settings: Settings) -> Trial | None:
-    """The trial with the best finite METRIC, by MODE and SCOPE; None when no trial has one."""
-    best = analysis.get_best_trial(settings.metric, settings.mode, scope=settings.scope)
-    return best if best and math.isfinite(score(best, settings)) else None
-
-
-def score(trial: Trial, settings: Settings) -> float:
-    """What METRIC is of a trial, by MODE and SCOPE; NaN when it has reported none."""
-    known = trial.metric_analysis.get(settings.metric, {})
-    return float(known.get(settings.mode if settings.scope == "all" else settings.scope, math.nan))
-
-
-def failed_trials(analysis: ExperimentAnalysis) -> list[Trial]:
-    return [trial for trial in analysis.trials if trial.status == Trial.ERROR]
-
-
-def place(settings: Settings, trial: Trial | None = None) -> str:
-    """Where an experiment is kept, or one of its trials."""
-    parts = [settings.storage_path, settings.name, trial.relative_logdir if trial else None]
-    return "/".join(str(part).rstrip("/") for part in parts if part)
-
-
-def cause(trial: Trial) -> str:
-    """The traceback of a failed trial, as far as the storage gives it."""
-    if ray.is_initialized():  # while it runs: not yet copied to the storage
-        with contextlib.suppress(OSError, AttributeError):
-            return plain(Path(str(trial.error_file)).read_text(errors="replace").rstrip())
+def finish(
+    record: Record,
+    trials: Sequence[Trial],
+    configuration: Configuration,
+    signals: SignalCallback,
+    exports: TrialExports,
+) -> int:
+    """Write down and print how the run ended. Returns the exit code."""
+    settings, folder = configuration.settings, record.folder
+    failed, no_export = failed_trials(trials), {}
+    print_failures(trials, folder)
+    if signals.received is None:
+        no_export = _complete_exports(exports, trials, signals)
+    received = signals.received
+    if settings.verbose or failed or no_export:
+        print()
+    facts: dict[str, Any] = {
+        "stopped_by": _print_stopped(settings, trials),
+        "trials": len(trials),
+        "failed": [trial.trial_id for trial in failed],
+        "best": print_best(trials, Ranking.of(settings), folder, record.tuned),
+        "resources": ray.cluster_resources() if ray.is_initialized() else {},
+    }
+    if received is not None:
+        outcome, code = f"interrupted by {signal.Signals(received).name}", exit_code(received)
+    elif failed or facts["best"] is None:
+        outcome, code = "trials failed", TRIAL_FAILED
+    elif any(not isinstance(error, NoCheckpoint) for error in no_export.values()):
+        outcome, code = "exports failed", TRIAL_FAILED
+    else:
+        outcome, code = "done", DONE
+    saved = True
     try:
-        return plain(str(trial.get_error() or "no cause known").rstrip())
+        record.end_run(outcome, **facts)
+        if received is None:
+            journal.delete(folder)
     except OSError as error:
-        return f"its traceback can't be read from the storage: {error}"
+        print(storage_failed(folder, error, configuration))
+        saved, code = False, code or TRIAL_FAILED
+    print(f"Results in {folder.path}")
+    if saved and facts["best"] is not None:
+        print(f"Report: {configuration.again('report')}")
+        print(f"Export the best: {configuration.again('export')}")
+    if saved and outcome.startswith(("interrupted", "exports")):
+        print(f"Resume: {configuration.again('run', '--resume')}")
+    elif failed:
+        print(f"Again: {configuration.again('run', '--resume', 'errored')}")
+    else:
+        print(f"Look again: {configuration.again('show')}")
+    return code
 
 
-def print_failures(analysis: ExperimentAnalysis, settings: Settings) -> None:
+def _print_stopped(settings: RunSettings, trials: Sequence[Trial]) -> list[str]:
+    """Say what ended the experiment before all its trials. Returns the limits."""
+    stopper = current_stopper()
+    limits = [limit(settings, name) for name in (stopper.stopped_by if stopper else [])]
+    if limits:
+        never = sum(not trial.last_result.get("training_iteration") for trial in trials)
+        print(f"Stopped by {', '.join(limits)}; {counted(never, 'trial')} had not started.")
+    return limits
+
+
+def _complete_exports(
+    exports: TrialExports, trials: Sequence[Trial], signals: SignalCallback
+) -> dict[str, Exception]:
+    """Export the models that are missing. Returns, by trial, why one could not be, and says so."""
+    count, failed = exports.complete(trials, lambda: signals.received is not None)
+    if count:
+        print(f"Exported {counted(count, 'missing model')} from the last checkpoints")
+    for trial_id, error in failed.items():
+        kind = "" if isinstance(error, NoCheckpoint) else f"{type(error).__name__}: "
+        print(f"Trial {trial_id} has no exported model: {kind}{error}")
+    return failed
+
+
+def storage_failed(folder: Folder, error: Exception, configuration: Configuration) -> str:
+    storage = without_password(folder.path.rpartition("/")[0])
+    command = configuration.again("run", "--resume", "errored")
+    return (
+        f"{storage}: {reason(error)}. What was saved before is kept; once the storage is mended,"
+        f" resume: {command}"
+    )
+
+
+def failed_trials(trials: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in trials if trial.status == Trial.ERROR]
+
+
+def print_failures(trials: Sequence[Trial], folder: Folder) -> None:
     """Each failed trial's log, and its own traceback, once for each kind: Ray names only trials."""
     told: dict[str, str] = {}
-    for trial in failed_trials(analysis):
+    for trial in failed_trials(trials):
         text, name = cause(trial), trial.trial_id
         like = told.setdefault(text.splitlines()[-1], name)
         how = "failed" if like == name else f"failed like {like}"
-        print(f"\nTrial {name} {how}; its log is in {place(settings, trial)}")
+        print(f"\nTrial {name} {how}; its log is in {folder.path}/{trial.relative_logdir}")
         if like == name:
             print(text)
 
 
 def print_best(
-    analysis: ExperimentAnalysis, settings: Settings, names: Sequence[str]
+    trials: Sequence[Trial], ranking: Ranking, folder: Folder, names: Sequence[str]
 ) -> dict[str, Any] | None:
     """Print the best configuration and its metric. Returns them, None without a finite metric.
 
     names: those of the hyperparameters
     """
-    best = best_trial(analysis, settings)
-    if best is None:
-        print(f"No trial reported a finite {settings.metric}: there is no best configuration.")
+    if not (found := ranking.best(trials)):
+        print(f"No trial reported a finite {ranking.metric}: there is no best configuration.")
         return None
-    best_value = score(best, settings)
-    trials = counted(len(analysis.trials), "trial")
-    best_of = f"Best of {trials}: {settings.metric} {best_value:.4f}"
-    last = f"{best.last_result.get(settings.metric, math.nan):.4f}"
+    best, score = found[0], ranking.score(found[0])
+    best_of = f"Best of {counted(len(trials), 'trial')}: {ranking.metric} {score:.4f}"
+    last = f"{best.last_result.get(ranking.metric, math.nan):.4f}"
     print(best_of if best_of.endswith(last) else f"{best_of}, {last} in its last iteration")
     for name, value in chosen(best.config, names).items():
         print(f"  {name} = {value:.4g}" if isinstance(value, float) else f"  {name} = {value}")
-    print(f"  in {place(settings, best)}")
-    return {
-        "trial": best.trial_id,
-        settings.metric: best_value,
-        "config": as_saved(best.config),
-    }
-
-
-def counted(number: int, what: str) -> str:
-    """A number of things: "1 trial", "2 trials"."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def again(command: str, configuration: Configuration, *flags: str) -> str:
-    """A command about this experiment, as one types it."""
-    settings = configuration.settings
-    name = [str(settings.name)] if command != "run" else ["--name", str(settings.name)]
-    repeated: list[str] = []
-    for field in sorted(configuration.overridden - {"name", "resume", "into", "storage_path"}):
-        if command in {"run", "extend"}:  # a variable would win over what the run had by its flag
-            repeated += as_flags(field, getattr(settings, field))
-    return program(command, *name, *flags, *repeated, *storage_flags(settings))
-
-
-def storage_flags(settings: Settings) -> list[str]:
-    """The flag that leads to the storage, unless it is the default in this folder."""
-    default = str(Path(Settings.model_fields["storage_path"].get_default()).resolve())
-    path = without_password(settings.storage_path)
-    return [] if path == default else ["--storage-path", path]
+    print(f"  in {folder.path}/{best.relative_logdir}")
+    return {"trial": best.trial_id, ranking.metric: score, "config": plain(best.config)}

@@ -4,15 +4,13 @@ It calls what Ray calls (`train`, `save`, `restore`, `reset`, `export_model`, `s
 would fail each trial later is one line now.
 """
 
-import inspect
 import io
 import math
 import pickle
 import tempfile
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -20,23 +18,12 @@ from typing import Any
 
 from ray import cloudpickle, tune
 
-from ...settings import Settings
+from ..project import Parts
+from ..settings import RunSettings
 from ..tune.trainable import StoredTrainable
+from .rehearsal_findings import Config, Findings, same, why_unusable
 
-Config = dict[str, Any]
 Result = dict[str, Any]
-HOOKS = {
-    "setup",
-    "step",
-    "log_result",
-    "log_results",
-    "save_checkpoint",
-    "load_checkpoint",
-    "reset_config",
-    "_export_model",
-    "cleanup",
-}
-HARNESS = Path(__file__).parents[1]
 RAY_KEYS = {"done", "training_iteration", "timesteps_total", "episodes_total"}
 SECONDS = 20.0  # a slow model is not tried at every corner
 
@@ -51,20 +38,17 @@ class Outcome:
 
 
 def rehearse(
-    trainable: Any,
+    parts: Parts,
     configs: Sequence[Config],
     data: Any,
-    settings: Settings,
-    metrics: Sequence[str],
-    load_export: Callable[[Path], Any] | None = None,
+    settings: RunSettings,
     seconds: float = SECONDS,
 ) -> Outcome:
     """Try the Trainable with each configuration, and its whole contract with one of them.
 
-    data: a few rows; metrics: what `step` has to report; load_export: what opens an export;
-    seconds: after these, the rest of the configurations is left out
+    data: a few rows; seconds: after these, the rest of the configurations is left out
     """
-    if reason := _unusable(trainable):
+    if reason := why_unusable(parts.trainable):
         return Outcome(findings=[reason])
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -75,23 +59,7 @@ def rehearse(
             shared = _as_in_a_worker(data)
         except Exception as error:  # whatever does not pickle
             return Outcome([f"load_data: the workers can't be sent what it returns ({error})"])
-        rehearsal = _Rehearsal(trainable, configs, shared, settings, metrics, load_export, folder)
-        return rehearsal.run(seconds)
-
-
-def _unusable(trainable: Any) -> str | None:
-    """Why a Trainable can't even be made."""
-    if not isinstance(trainable, type) or not issubclass(trainable, StoredTrainable):
-        name = getattr(trainable, "__name__", trainable)
-        return f"{name} should be a class, and a subclass of StoredTrainable"
-    try:
-        inspect.signature(trainable.setup).bind(None, {}, data=None)
-    except TypeError:
-        return (
-            f"{trainable.__name__}.setup takes no data, which tune_run.py hands over:"
-            " `def setup(self, config, data=None)`"
-        )
-    return None
+        return _Rehearsal(parts, configs, shared, settings, Path(folder)).run(seconds)
 
 
 def _as_in_a_worker(data: Any) -> Any:
@@ -104,23 +72,20 @@ def _as_in_a_worker(data: Any) -> Any:
 class _Rehearsal:
     def __init__(
         self,
-        trainable: type[StoredTrainable],
+        parts: Parts,
         configs: Sequence[Config],
         data: Any,
-        settings: Settings,
-        metrics: Sequence[str],
-        load_export: Callable[[Path], Any] | None,
-        folder: str,
+        settings: RunSettings,
+        folder: Path,
     ) -> None:
-        self.trainable, self.name = trainable, trainable.__name__
-        self.configs, self.data, self.settings = configs, data, settings
-        self.metrics, self.load_export, self.folder = metrics, load_export, Path(folder)
-        self.package = Path(inspect.getfile(trainable)).parent
+        self.trainable: type[StoredTrainable] = parts.trainable
+        self.name, self.load_export = parts.trainable.__name__, parts.load_export
+        self.configs, self.data, self.settings, self.folder = configs, data, settings, folder
         self.saves = settings.checkpoint_frequency > 0 or settings.checkpoint_at_end
-        self.outcome = Outcome()
-        self.found: dict[Any, tuple[str, Config, list[int]]] = {}  # the corners of each finding
-        self.corner = 0
-        self.finite: dict[int, bool] = {}  # whether the metrics are, of each corner that reports
+        self.metrics, self.outcome = settings.METRICS, Outcome()
+        self.findings = Findings(parts.trainable, configs)
+        self._find = self.findings.add
+        self.finite: list[bool] = []  # whether the metrics are, at each corner that reports
         self.used: StoredTrainable | None = None  # a worker to be reused
         self.reused = False
 
@@ -129,42 +94,46 @@ class _Rehearsal:
         for config in self.configs:
             if tried and time.monotonic() - start > seconds:
                 break
-            self.corner, tried = tried, tried + 1
-            with self._blaming(config), tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            self.findings.corner, tried = tried, tried + 1
+            with (
+                self.findings.blaming(),
+                tempfile.TemporaryDirectory(dir=self.folder) as scratch,
+            ):
                 self._try(config, Path(scratch))
+        self.findings.corner = None
         if self.used is not None:
-            with self._blaming({}):
+            with self.findings.blaming():
                 self.used.stop()
-        notes, finite = self.outcome.notes, list(self.finite.values())
+        notes, finite = self.outcome.notes, self.finite
         if tried < len(self.configs):
             where = f"{tried} of {len(self.configs)} corners of the search space"
             notes.append(f"only {where} were tried in {seconds:g} s")
         if finite and not any(finite):
-            self._find(f"{self.name}.step reports NaN or infinity at each corner", {})
+            self._find(f"{self.name}.step reports NaN or infinity at each corner")
         elif not all(finite):
             count = f"{finite.count(False)} of {len(finite)}"
             notes.append(f"NaN or infinity at {count} corners of the search space")
-        self.outcome.findings = [self._line(*found) for found in self.found.values()]
+        self.outcome.findings = self.findings.lines()
         return self.outcome
 
     def _try(self, config: Config, scratch: Path) -> None:
         """One corner: a trial that reports and saves. The first good one does all the rest too."""
         trial = self._make(config)
-        result = self._train(trial, config)
+        result = self._train(trial)
         values = [result[name] for name in self.metrics if isinstance(result.get(name), Real)]
-        self.finite[self.corner] = all(map(math.isfinite, values))
+        self.finite.append(all(map(math.isfinite, values)))
         saved = self._save(trial, scratch) if self.saves else None
         if self.used is not None:
             if not self.reused:
                 self._reuse(self.used, config, result)
-        elif self.finite[self.corner]:
+        elif self.finite[-1]:
             self.used = trial
-            following = self._train(trial, config)
+            following = self._train(trial)
             if saved is not None:
                 self._restore(saved, config, [result, following])
             if self.settings.export_formats:
-                self._export(trial, config)
-            if self.corner == len(self.configs) - 1:
+                self._export(trial)
+            if self.findings.corner == len(self.configs) - 1:
                 self._reuse(trial, config, result)
             return
         trial.stop()
@@ -173,23 +142,23 @@ class _Rehearsal:
         resources = self.settings.resources_per_trial
         return self.trainable.without_ray(config, self.data, self.folder, resources)
 
-    def _train(self, trial: StoredTrainable, config: Config) -> Result:
+    def _train(self, trial: StoredTrainable) -> Result:
         """One iteration. Returns what `log_result` was given: empty when the trial is over."""
         given: list[Result] = []
         log_result = type(trial).log_result
 
         def caught(result: Result) -> None:
             given.append(dict(result))
-            with self._blaming(config):
+            with self.findings.blaming():
                 log_result(trial, result)
 
         trial.log_result = caught  # type: ignore[method-assign]
         trial.train()
         for result in given:
-            self._look_at(trial, result, config)
+            self._look_at(trial, result)
         return given[0] if given else {}
 
-    def _look_at(self, trial: StoredTrainable, result: Result, config: Config) -> None:
+    def _look_at(self, trial: StoredTrainable, result: Result) -> None:
         """Stoppers and loggers look up each of METRICS in each result."""
         filled: dict[str, Any] = trial.get_auto_filled_metrics()
         own = [key for key in result if key not in filled and key not in RAY_KEYS]
@@ -197,14 +166,12 @@ class _Rehearsal:
             if name not in result:
                 self._find(
                     f"{self.name}.step does not report {name!r}, which METRICS in settings.py"
-                    f" names; it reports {', '.join(map(repr, own)) or 'nothing'}",
-                    config,
+                    f" names; it reports {', '.join(map(repr, own)) or 'nothing'}"
                 )
             elif not isinstance(result[name], Real):
                 kind = type(result[name]).__name__
                 self._find(
-                    f"{self.name}.step reports {name!r} as {kind}; a plain number is expected",
-                    config,
+                    f"{self.name}.step reports {name!r} as {kind}; a plain number is expected"
                 )
 
     def _save(self, trial: StoredTrainable, scratch: Path) -> Any:
@@ -218,11 +185,10 @@ class _Rehearsal:
     def _restore(self, saved: Any, config: Config, results: list[Result]) -> None:
         other = self._make(config)
         other.restore(saved)
-        if difference := self._difference(config, results, self._train(other, config)):
+        if difference := self._difference(config, results, self._train(other)):
             self._find(
                 f"{self.name}: a restored trial does not repeat the next result ({difference}):"
-                " save_checkpoint and load_checkpoint miss part of the state",
-                config,
+                " save_checkpoint and load_checkpoint miss part of the state"
             )
         other.stop()
 
@@ -231,11 +197,10 @@ class _Rehearsal:
         self.reused = True
         if not self.settings.reuse_actors or not used.reset(dict(config)):
             return
-        if difference := self._difference(config, [result], self._train(used, config)):
+        if difference := self._difference(config, [result], self._train(used)):
             self._find(
                 f"{self.name}.reset_config: a reused worker does not repeat the result of a new"
-                f" one ({difference}): begin anew in it, or return False",
-                config,
+                f" one ({difference}): start over in it, or return False"
             )
 
     def _difference(self, config: Config, expected: list[Result], result: Result) -> str | None:
@@ -245,16 +210,16 @@ class _Rehearsal:
         count.
         """
         last = expected[-1]
-        differing = [name for name in self.metrics if not _same(last.get(name), result.get(name))]
+        differing = [name for name in self.metrics if not same(last.get(name), result.get(name))]
         if not differing or not result:
             return None
         fresh = self._make(config)
-        again = [self._train(fresh, config) for _ in expected]
+        again = [self._train(fresh) for _ in expected]
         fresh.stop()
         repeated = [
             name
             for name in self.metrics
-            if all(_same(a.get(name), b.get(name)) for a, b in zip(expected, again, strict=True))
+            if all(same(a.get(name), b.get(name)) for a, b in zip(expected, again, strict=True))
         ]
         if not repeated:
             note = "two trials of one configuration and seed differ: a resume was not compared"
@@ -264,78 +229,29 @@ class _Rehearsal:
                 return f"{name} {result[name]:.6g} != {last[name]:.6g}"
         return None
 
-    def _export(self, trial: StoredTrainable, config: Config) -> None:
+    def _export(self, trial: StoredTrainable) -> None:
         formats, method = self.settings.export_formats, f"{self.name}._export_model"
         if self.trainable._export_model is tune.Trainable._export_model:
             self.outcome.notes.append(f"{self.name} has no _export_model: no model is exported")
             return
         exported = trial.export_model(list(formats))
         if missing := [name for name in formats if name not in exported]:
-            self._find(f"{method} returns no file of the format {missing[0]!r}", config)
+            self._find(f"{method} returns no file of the format {missing[0]!r}")
         for name, path in exported.items():
             file, given = Path(path), Path(trial.logdir)
             if not file.is_file() or given.resolve() not in file.resolve().parents:
                 self._find(
                     f"{method} returns {str(path)!r} for {name!r}; expected is a file in the folder"
-                    " that it is given",
-                    config,
+                    " that it is given"
                 )
             elif name == "model" and self.load_export is not None:
-                with self._blaming(config, "load_export"):
-                    self._predict(self.load_export(file), config)
+                with self.findings.blaming("load_export"):
+                    self._predict(self.load_export(file))
 
-    def _predict(self, model: Any, config: Config) -> None:
+    def _predict(self, model: Any) -> None:
         examples = getattr(self.data, "examples", None)
         if examples is None:
             return
         if (count := len(model.predict(examples))) != len(examples):
             what = f"{count} predictions for {len(examples)} rows"
-            self._find(f"load_export: the exported model makes {what}", config)
-
-    @contextmanager
-    def _blaming(self, config: Config, what: str | None = None) -> Iterator[None]:
-        """Make a finding of whatever a team's code raises: which method, what, where."""
-        try:
-            yield
-        except (Exception, SystemExit) as error:
-            method, place = what, ""
-            for frame, line in traceback.walk_tb(error.__traceback__):
-                code = frame.f_code
-                if code.co_name in HOOKS and isinstance(frame.f_locals.get("self"), self.trainable):
-                    method = f"{self.name}.{code.co_name}"
-                file = Path(code.co_filename)
-                if self.package in file.parents and HARNESS not in file.parents:
-                    place = f" ({file.relative_to(self.package)}:{line})"
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            key = (method, type(error), place)
-            self._find(f"{method or self.name} fails with {reason}{place}", config, key)
-
-    def _find(self, text: str, config: Config, key: Any = None) -> None:
-        """Keep a finding, once: another corner's is counted."""
-        *_, corners = self.found.setdefault(key or text, (text, config, []))
-        if self.corner not in corners:
-            corners.append(self.corner)
-
-    def _line(self, text: str, config: Config, corners: list[int]) -> str:
-        brief = self._brief(config)
-        if not brief or len(corners) == len(self.configs):
-            return text
-        others = len(corners) - 1
-        more = f", and at {others} more corners of the search space" if others else ""
-        return f"{text}, with {brief}{more}"
-
-    def _brief(self, config: Config) -> str:
-        """The hyperparameters in which the corners differ."""
-        return " ".join(
-            f"{key}={value!s:.40}"
-            for key, value in config.items()
-            if any(repr(other.get(key)) != repr(value) for other in self.configs)
-        )
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two values of a metric are equal; sums in another order may differ in the end."""
-    if not isinstance(one, Real) or not isinstance(other, Real):
-        return True  # a finding of its own
-    both_nan = math.isnan(one) and math.isnan(other)
-    return both_nan or math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-7)
+            self._find(f"load_export: the exported model makes {what}")

@@ -1,12 +1,13 @@
-"""Ctrl-C, and the signals by which a cluster ends a job: save, say how to go on, then end."""
+"""Ctrl-C, and the signals by which a cluster ends a job: save, say how to resume, then end."""
 
 import os
 import signal
 import sys
 from typing import Any
 
-from ray._private import worker
 from ray.tune import Callback
+
+from ..tune.ray_internals import end_daemons_at_once
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 ENDING = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
@@ -63,7 +64,7 @@ class SignalCallback(Callback):
         """Called when Ray is done: the outcome is still to be written down."""
         self._ray = None
         self._catch()
-        _end_daemons_at_once()
+        end_daemons_at_once()
 
     def _catch(self) -> None:
         for number in ENDING:
@@ -80,14 +81,3 @@ class SignalCallback(Callback):
         if callable(self._ray):
             self._ray(number, frame)
         signal.signal(signal.SIGINT, self._save)  # Ray has put the first handler back
-
-
-def _end_daemons_at_once() -> None:
-    """Let Ray end its daemons by SIGKILL at exit, and not wait a second for each.
-
-    Ray sends them SIGTERM first, which they were started without. All is saved by now.
-    """
-    node: Any = worker._global_node
-    if node is not None:
-        end = node.kill_all_processes
-        node.kill_all_processes = lambda **how: end(**{**how, "allow_graceful": False})

@@ -17,9 +17,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ...data import Data, load_data
-from ...settings import PREFIX
-from ..configuration import Refusal
+from ..configuration import flag
+from ..errors import Refusal, reason
+from ..project import Project
+from ..settings import RunSettings
+from .differences import brief
 
 LARGEST = 256 * 2**20  # bytes that are digested, of all arrays together
 BLOCKS = 64  # of an array, when there is more
@@ -30,16 +32,19 @@ PLAIN = (bool, int, float, complex, str, bytes, date, timedelta, Decimal, np.gen
 NOTHING = (type(None), type(pd.NA), type(pd.NaT))
 
 
-def load(path: Path | None, target: str | None) -> Data:
-    """What `load_data` returns. Raises Refusal, which names the variable, when it can't load it."""
+def load(project: Project, settings: RunSettings) -> Any:
+    """What `load_data` returns. Raises Refusal, in one line, when it can't load it."""
     try:
-        return load_data(path, target)
+        return project.parts().load_data(settings)
     except (OSError, ValueError) as error:
-        is_the_file = path is not None and getattr(error, "filename", None) == str(path)
-        reason = error.strerror if is_the_file and isinstance(error, OSError) else error
-        given = f"{PREFIX}DATA_PATH={str(path)!r}" if path else "data"
-        hint = "; --data-path names where it is" if isinstance(error, FileNotFoundError) else ""
-        raise Refusal(f"{given}: {str(reason).splitlines()[0]}{hint if path else ''}") from None
+        named = [f for f, v in settings if isinstance(v, Path) and str(v) in str(error)]
+        if not named:
+            raise Refusal(f"data: {reason(error)}") from None
+        hint = ""
+        if isinstance(error, FileNotFoundError):
+            hint = f"; {flag(named[0])} names where it is"
+        why = (isinstance(error, OSError) and error.strerror) or reason(error)
+        raise Refusal(f"{settings.given(named[0])}: {why}{hint}") from None
 
 
 def describe(data: Any) -> dict[str, Any]:
@@ -83,12 +88,6 @@ def difference(was: dict[str, Any], now: dict[str, Any]) -> str | None:
     if was[decides] == now[decides]:
         return None
     return f"data: was {brief(was)}, is {brief(now)}"
-
-
-def brief(data: dict[str, Any]) -> str:
-    """The data in a few words."""
-    digest = data["digest"]
-    return f"{data['description']} ({f'digest {digest[:12]}' if digest else 'no digest'})"
 
 
 def _description(data: Any) -> str:

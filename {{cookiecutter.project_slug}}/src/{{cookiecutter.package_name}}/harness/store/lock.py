@@ -21,19 +21,16 @@ be needed beside it.
 import contextlib
 import hashlib
 import os
-import platform
 import signal
 import threading
 import time
-import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
-import psutil
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
-from ..configuration import Refusal, without_password
-from .storage import SECONDS_TO_ANSWER, Storage
+from ..errors import Refusal, reason
+from .processes import Holder, this_kernel
+from .storage import SECONDS_TO_ANSWER, Folder
 
 FILE = "run.lock"
 SECONDS_BETWEEN_BEATS = 10.0
@@ -48,57 +45,6 @@ class LockLost(BaseException):
     """
 
 
-class Holder(BaseModel):
-    """What a lock says of the process that holds it."""
-
-    id: str = Field(pattern="^[0-9a-f]{32}$")
-    host: str
-    kernel: str
-    pid: int
-    began: float
-
-    @classmethod
-    def this_process(cls) -> "Holder":
-        return cls(
-            id=uuid.uuid4().hex,
-            host=platform.node(),
-            kernel=_kernel(),
-            pid=os.getpid(),
-            began=_began(psutil.Process()),
-        )
-
-    def lives(self) -> bool:
-        """Whether the process, which is one of this machine, lives. A suspended one does.
-
-        One that was killed stays as a zombie until its parent looks.
-        """
-        if not psutil.pid_exists(self.pid):
-            return False
-        try:
-            process = psutil.Process(self.pid)
-            return process.status() != psutil.STATUS_ZOMBIE and (
-                abs(_began(process) - self.began) < 2  # the boot is known to the second
-            )
-        except psutil.ZombieProcess:
-            return False
-        except psutil.Error:  # another user's, which this one may not look at
-            return True
-
-
-def _began(process: psutil.Process) -> float:
-    """When a process began. On Linux in seconds after the boot, which setting a clock leaves."""
-    return process.create_time() - (psutil.boot_time() if psutil.LINUX else 0)
-
-
-def _kernel() -> str:
-    """What numbers the processes: this boot of this machine, or a container on it."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:  # no Linux
-        return platform.node()
-
-
 def is_lock(entry: str) -> bool:
     """Whether an entry of an experiment's folder belongs to its lock."""
     return entry.startswith((FILE, f".{FILE}"))
@@ -107,8 +53,8 @@ def is_lock(entry: str) -> bool:
 class ExperimentLock:
     """This run's hold on its experiment. A thread shows that it lives, until `release`."""
 
-    def __init__(self, storage: Storage, name: str) -> None:
-        self.storage, self.name = storage, name
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
         self.holder = Holder.this_process()
         self._content = self.holder.model_dump_json().encode()
         self._lost = False
@@ -120,25 +66,25 @@ class ExperimentLock:
         """Take the lock. Raises Refusal when another run holds it, OSError without a storage."""
         tried: str | None = None
         while True:
-            free, holder = _last(self.storage, self.name)
+            free, holder = _last(self.folder)
             if self._is(holder):
                 break
             if tried is not None:  # others have made one file of the chain meanwhile
                 self._withdraw(tried)
-            if holder is not None and _lives(self.storage, self.name, holder, watch=True):
+            if holder is not None and _lives(self.folder, holder, watch=True):
                 raise Refusal(
-                    f"{self.name!r} is being run now, by process {holder.pid} on {holder.host}:"
-                    " wait for it, or give another name"
+                    f"{self.folder.name!r} is being run now, by process {holder.pid} on"
+                    f" {holder.host}: wait for it, or give another name"
                 )
-            self.storage.create(self._content, self.name, free)
+            self.folder.create(self._content, free)
             tried = free
-            if not self.storage.local:  # of two that create it in a bucket, the last one stays
+            if not self.folder.local:  # of two that create it in a bucket, the last one stays
                 time.sleep(SECONDS_TO_LOOK_AGAIN)
         if tried != FILE:
-            self.storage.write(self._content, self.name, FILE)
-        for entry in self.storage.files(self.name):
+            self.folder.write(self._content, FILE)
+        for entry in self.folder.files():
             if entry.startswith(f"{FILE}."):
-                self.storage.delete(self.name, entry)
+                self.folder.delete(entry)
         self._seen = time.time()
         # The thread takes no signal that the main thread blocks for a while.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -149,8 +95,8 @@ class ExperimentLock:
         return holder is not None and holder.id == self.holder.id
 
     def _withdraw(self, file: str) -> None:
-        if self.storage.read(self.name, file) == self._content:
-            self.storage.delete(self.name, file)
+        if self.folder.read(file) == self._content:
+            self.folder.delete(file)
 
     def release(self) -> None:
         """Let the next run have the experiment, unless it has it already."""
@@ -160,11 +106,11 @@ class ExperimentLock:
         if self._thread.is_alive() or self.holder.pid != os.getpid():
             return  # the storage does not answer; or this is a fork, which holds nothing
         if self._holds():
-            self.storage.delete(self.name, FILE)
+            self.folder.delete(FILE)
 
     def _holds(self) -> bool:
         now = time.time()  # before looking: this process may be suspended at any moment
-        if not self._lost and self._is(_last(self.storage, self.name)[1]):
+        if not self._lost and self._is(_last(self.folder)[1]):
             self._seen = now
         else:
             self._lost = True
@@ -172,20 +118,20 @@ class ExperimentLock:
 
     def _beat(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_BEATS):
-            with contextlib.suppress(Exception):  # a storage that fails is told of at the end
+            with contextlib.suppress(Exception):  # a failing storage is reported at the end
                 if not self._holds():
                     return
-                if self.storage.local:  # only touched: what another may have written stays
-                    os.utime(self.storage.at(self.name, FILE))
+                if self.folder.local:  # only touched: what another may have written stays
+                    os.utime(self.folder.at(FILE))
                 else:
-                    self.storage.write(self._content, self.name, FILE)
+                    self.folder.write(self._content, FILE)
 
     def keep(self) -> None:
         """Raise LockLost when the experiment is no longer this run's."""
         if not self._holds():
             raise LockLost(
-                f"{self.name!r} was taken by another run while this one was suspended: this one"
-                " ends, and leaves it as it is; `list` shows how it goes on"
+                f"{self.folder.name!r} was taken by another run while this one was suspended:"
+                " this one ends, and leaves it as it is; `list` shows how that ends"
             )
 
     def renew(self) -> None:
@@ -198,10 +144,10 @@ class ExperimentLock:
                 self.keep()
 
 
-def _last(storage: Storage, name: str) -> tuple[str, Holder | None]:
+def _last(folder: Folder) -> tuple[str, Holder | None]:
     """Who took the lock last, and the file by whose creation the next one takes it."""
     files, holder = [FILE], None
-    while (content := storage.read(name, files[-1])) is not None:
+    while (content := folder.read(files[-1])) is not None:
         try:
             holder = Holder.model_validate_json(content)
         except ValidationError:  # of an earlier version, or empty after a power cut
@@ -209,54 +155,54 @@ def _last(storage: Storage, name: str) -> tuple[str, Holder | None]:
             holder = Holder(id=unique, host="an unknown host", kernel="", pid=0, began=0)
         files.append(f"{FILE}.{holder.id}")
         if files[-1] in files[:-1]:
-            raise OSError(f"{name}/{FILE} leads to itself")
+            raise OSError(f"{folder.name}/{FILE} leads to itself")
     return files[-1], holder
 
 
-def _lives(storage: Storage, name: str, holder: Holder, *, watch: bool) -> bool:
+def _lives(folder: Folder, holder: Holder, *, watch: bool) -> bool:
     """Whether the holder of a lock lives.
 
     watch: wait for a sign of life of one on another machine, instead of going by the clocks
     """
-    if holder.kernel == _kernel():
+    if holder.kernel == this_kernel():
         return holder.lives()
-    before, since = _touched(storage, name), time.monotonic()
+    before, since = _touched(folder), time.monotonic()
     if not watch:
         return time.time() - before / 1e9 < SECONDS_UNTIL_DEAD
     print(
-        f"{name!r} was being run by process {holder.pid} on {holder.host}: watching for"
+        f"{folder.name!r} was being run by process {holder.pid} on {holder.host}: watching for"
         f" {SECONDS_UNTIL_DEAD:.0f} s whether it still is …",
         flush=True,
     )
     while time.monotonic() - since < SECONDS_UNTIL_DEAD:
         time.sleep(min(SECONDS_TO_LOOK_AGAIN, SECONDS_BETWEEN_BEATS))
-        if (now := _touched(storage, name)) != before:
+        if (now := _touched(folder)) != before:
             return now != 0  # else it has ended
     return False
 
 
-def _touched(storage: Storage, name: str) -> int:
+def _touched(folder: Folder) -> int:
     """When the lock was last touched, in nanoseconds of the storage's clock."""
-    storage.read(name, FILE)  # NFS asks its server when a file is opened, and not before
-    return int(storage.filesystem.get_file_info(storage.at(name, FILE)).mtime_ns or 0)
+    folder.read(FILE)  # NFS asks its server when a file is opened, and not before
+    return int(folder.filesystem.get_file_info(folder.at(FILE)).mtime_ns or 0)
 
 
-def running(storage: Storage, name: str) -> bool:
-    """Whether a run is at work in the experiment now."""
-    holder = _last(storage, name)[1]
-    return holder is not None and _lives(storage, name, holder, watch=False)
+def is_running(folder: Folder) -> bool:
+    """Whether the experiment is running now."""
+    holder = _last(folder)[1]
+    return holder is not None and _lives(folder, holder, watch=False)
 
 
 @contextlib.contextmanager
-def locked(storage: Storage, name: str) -> Iterator[ExperimentLock]:
+def locked(folder: Folder) -> Iterator[ExperimentLock]:
     """Hold the experiment for this run. Raises Refusal when another run does."""
-    lock = ExperimentLock(storage, name)
+    lock = ExperimentLock(folder)
     try:
         try:
             lock.acquire()
         except OSError as error:
-            reason = without_password(str(error))
-            raise Refusal(f"{name!r}: its {FILE} can't be written ({reason})") from None
+            why = f"{folder.name!r}: its {FILE} can't be written ({reason(error)})"
+            raise Refusal(why) from None
         yield lock
     finally:
         with contextlib.suppress(OSError):

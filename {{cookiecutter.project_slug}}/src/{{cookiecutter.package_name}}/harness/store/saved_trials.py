@@ -11,14 +11,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rich.text import Text
-
-from .storage import Storage
+from .storage import Folder
 
 EXPERIMENT = "experiment_state-*.json"
 ERROR, TERMINATED, PENDING = "ERROR", "TERMINATED", "PENDING"  # as Ray calls them
 NOT_STARTED = "not started"  # METRIC_GOAL, or another limit of the whole, was reached before
-PICKLED = "CLOUDPICKLE_FALLBACK"  # as Ray marks what is no JSON
+PICKLED = "CLOUDPICKLE_FALLBACK"  # as Ray marks what JSON has no form for
 POSITIONS = {"FRAME", "MEMOIZE", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"}  # in a pickle
 FIXED = "fixed "  # how the description of a value that is not tuned begins
 
@@ -30,7 +28,8 @@ class SavedTrial:
     number: in the order in which they were sampled, from 0
     folder: below the experiment's
     parameters: what was chosen for it (`chosen`); config: all that it is given
-    last: its last result; analysis: each metric's max, min, avg, last, last-5-avg, last-10-avg
+    last: its last result
+    metric_analysis: each metric's max, min, avg, last, last-5-avg, last-10-avg
     error_file: in its folder; None without a failure
     """
 
@@ -41,7 +40,7 @@ class SavedTrial:
     parameters: dict[str, Any]
     config: dict[str, Any]
     last: dict[str, Any]
-    analysis: dict[str, dict[str, float]]
+    metric_analysis: dict[str, dict[str, float]]
     error_file: str | None
 
     @property
@@ -49,32 +48,27 @@ class SavedTrial:
         """Results so far."""
         return int(self.last.get("training_iteration", 0))
 
-    def score(self, metric: str, mode: str, scope: str) -> float:
-        """What a metric is of the trial, by SCOPE; NaN when it has reported none."""
-        value = self.analysis.get(metric, {}).get(mode if scope == "all" else scope)
-        return math.nan if value is None else float(value)
+
+def newest_state(folder: Folder) -> str | None:
+    """The newest state file of an experiment; None when there is none."""
+    return max(fnmatch.filter(folder.files(), EXPERIMENT), default=None)
 
 
-def newest(storage: Storage, name: str) -> str | None:
-    """The newest state file of the experiment; None when there is none."""
-    return max(fnmatch.filter(storage.files(name), EXPERIMENT), default=None)
-
-
-def trials(storage: Storage, name: str, names: Collection[str] = ()) -> list[SavedTrial]:
+def load(folder: Folder, names: Collection[str] = ()) -> list[SavedTrial]:
     """The trials of the newest state, in the order in which they were sampled.
 
     names: what is tuned, for `parameters`
 
     Empty when nothing has been saved. Raises ValueError when it can't be read.
     """
-    file = newest(storage, name)
+    file = newest_state(folder)
     if file is None:
         return []
     try:
-        pairs = json.loads(storage.read(name, file) or b"")["trial_data"]
+        pairs = json.loads(folder.read(file) or b"")["trial_data"]
         read = [_trial(json.loads(trial), json.loads(run), names) for trial, run in pairs]
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"the state of {name!r} is damaged: {file} can't be read") from None
+        raise ValueError(f"the state of {folder.name!r} is damaged: {file} can't be read") from None
     return sorted(read, key=lambda trial: (trial.number, trial.id))
 
 
@@ -88,7 +82,7 @@ def _trial(trial: dict[str, Any], run: dict[str, Any], names: Collection[str]) -
         parameters=chosen(trial["config"], names),
         config=trial["config"],
         last=run.get("last_result") or {},
-        analysis=run.get("metric_analysis") or {},
+        metric_analysis=run.get("metric_analysis") or {},
         error_file=run.get("error_filename"),
     )
 
@@ -158,8 +152,10 @@ class _Reader(pickle.Unpickler):
         raise _Name(f"{module}.{name}")
 
 
-def plain(text: str) -> str:
+def without_colours(text: str) -> str:
     """An error's text without the colours that Ray gave it for the terminal of the run."""
+    from rich.text import Text
+
     return Text.from_ansi(text).plain
 
 
@@ -168,7 +164,7 @@ def word(status: str, last: dict[str, Any], metric: str, iterations: int, runnin
 
     status, last: Ray's word for it, and the trial's last result
     iterations: MAX_ITERATIONS; a trial that ended before was stopped by its metric
-    running: whether a run is at work in the experiment
+    running: whether the experiment is running
     """
     if status == ERROR:
         return "failed"

@@ -1,167 +1,54 @@
-"""The storage path: a folder, a shared folder, or a bucket. A file in it is whole, or absent."""
+"""The storage path and the folders in it: on a disk, a shared one, or in a bucket."""
 
 import contextlib
-import io
-import os
 import posixpath
-import re
 import shutil
 import threading
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pyarrow import PythonFile, fs
+from pyarrow import fs
+
+from .whole_files import UNFINISHED, WholeFiles, unreported
 
 SECONDS_TO_ANSWER = 20.0
-# The name of a file while it is written, and of a folder while it is deleted. A kill may leave one.
-UNFINISHED = re.compile(r"(^|/)\.[^/]*\.part(/|$)")
-# What a resume can't do without also outlives a power cut, which takes a disk some milliseconds.
-DURABLE = re.compile(r"/checkpoint_\d+/|/[^/]*state[^/]*$|/experiment\.json$")
-
-# By path: what giving a file its name raised last, for `check_arrived`.
-unreported: dict[str, Exception] = {}
 
 
-class WholeFiles(fs.FileSystemHandler):  # type: ignore[misc]  # pyarrow carries no types
-    """A local file system in which a file appears, or is replaced, when all of it is written.
+class Folder:
+    """A folder of a storage, there or not. A file in it is whole, or absent.
 
-    A folder is gone before its files are deleted, one by one.
+    Files are named by their path in the folder: `folder.read("trial_1", "result.json")`. Every
+    method raises OSError when the storage fails.
 
-    Ray copies results, states and checkpoints to the storage path over what is there: it empties a
-    file, then writes it, and a kill in between would leave it empty. Ray's state names this class
-    and its module, and its workers import them.
+    path: as people write it; root: as `filesystem` does; local: whether it is on a disk
     """
 
-    def __init__(self) -> None:
-        self.disk: Any = fs.LocalFileSystem()
+    def __init__(self, path: str, filesystem: Any, root: str) -> None:
+        self.path, self.filesystem = path.rstrip("/"), filesystem
+        self.root = root.rstrip("/") or root
+        self.local = isinstance(getattr(filesystem, "handler", None), WholeFiles)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, WholeFiles)
+    @classmethod
+    def open(cls, path: str) -> Self:
+        """The folder at a path or a URI."""
+        filesystem, root = answer(lambda: fs.FileSystem.from_uri(path))
+        if isinstance(filesystem, fs.LocalFileSystem):
+            filesystem = fs.PyFileSystem(WholeFiles())
+        # In a bucket an object appears when its upload is complete.
+        return cls(path, filesystem, root)
 
-    def open_output_stream(self, path: str, metadata: Any) -> PythonFile:
-        return PythonFile(_WholeFile(path), mode="w")
+    def __truediv__(self, name: str) -> "Folder":
+        """A folder in this one."""
+        return Folder(f"{self.path}/{name}", self.filesystem, self.at(name))
 
-    def copy_file(self, src: str, dest: str) -> None:
-        with Path(src).open("rb") as source, _WholeFile(dest) as target:
-            shutil.copyfileobj(source, target)
-
-    def open_append_stream(self, path: str, metadata: Any) -> Any:
-        raise NotImplementedError("a file that is appended to is not whole")
-
-    def get_type_name(self) -> str:
-        return "local"
-
-    def get_file_info(self, paths: list[str]) -> Any:
-        return self.disk.get_file_info(paths)
-
-    def get_file_info_selector(self, selector: fs.FileSelector) -> Any:
-        return self.disk.get_file_info(selector)
-
-    def create_dir(self, path: str, recursive: bool) -> None:
-        self.disk.create_dir(path, recursive=recursive)
-
-    def delete_dir(self, path: str) -> None:
-        hidden = _unfinished(path)
-        Path(path).rename(hidden)
-        self.disk.delete_dir(hidden)
-
-    def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
-        self.disk.delete_dir_contents(path, missing_dir_ok=missing_dir_ok)
-
-    def delete_root_dir_contents(self) -> None:
-        raise NotImplementedError("nobody deletes all files of a machine")
-
-    def delete_file(self, path: str) -> None:
-        self.disk.delete_file(path)
-
-    def move(self, src: str, dest: str) -> None:
-        self.disk.move(src, dest)
-
-    def open_input_stream(self, path: str) -> Any:
-        return self.disk.open_input_stream(path)
-
-    def open_input_file(self, path: str) -> Any:
-        return self.disk.open_input_file(path)
-
-    def normalize_path(self, path: str) -> str:
-        return str(self.disk.normalize_path(path))
-
-
-def _unfinished(path: str) -> str:
-    folder, name = posixpath.split(path.rstrip("/"))
-    return f"{folder}/.{name}.{uuid.uuid4().hex}.part"
-
-
-class _WholeFile(io.RawIOBase):
-    """A file that gets its name when it is closed, unless a write failed."""
-
-    def __init__(self, path: str) -> None:
-        self._path, self._partial = path, _unfinished(path)
-        self._file: Any = None
-        self._file = Path(self._partial).open("wb", buffering=0)  # noqa: SIM115
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, content: Any) -> int:
-        try:
-            rest = memoryview(content)
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except BaseException:
-            self.discard()
-            raise
-        return len(content)
-
-    def tell(self) -> int:
-        return int(self._file.tell())
-
-    def close(self) -> None:
-        if self.closed:
-            return
-        super().close()
-        try:
-            if DURABLE.search(self._path):
-                os.fsync(self._file.fileno())
-            self._file.close()
-            Path(self._partial).replace(self._path)
-        except Exception as error:
-            unreported[self._path] = error
-            self.discard()
-            raise
-
-    def discard(self) -> None:
-        """Leave what had the name before."""
-        super().close()
-        if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._file.close()
-            with contextlib.suppress(OSError):
-                Path(self._partial).unlink()
-
-    def __exit__(self, kind: Any, *_: Any) -> None:
-        (self.close if kind is None else self.discard)()
-
-    def __del__(self) -> None:
-        """Whoever did not close it did not write all of it."""
-        if not self.closed:
-            self.discard()
-
-
-class Storage:
-    """Files of experiments, by experiment name. Raises OSError when the storage doesn't answer."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.filesystem, self.root = answer(lambda: fs.FileSystem.from_uri(path))
-        self.local = isinstance(self.filesystem, fs.LocalFileSystem)
-        if self.local:  # an object of a bucket appears when its upload is complete
-            self.filesystem = fs.PyFileSystem(WholeFiles())
+    @property
+    def name(self) -> str:
+        return posixpath.basename(self.root)
 
     def at(self, *parts: str) -> str:
         """A path of the filesystem."""
-        return "/".join([self.root.rstrip("/"), *parts])
+        return posixpath.join(self.root, *parts)
 
     def read(self, *parts: str) -> bytes | None:
         """The content of a file, or None where there is none."""
@@ -212,21 +99,20 @@ class Storage:
         return True
 
     def delete(self, *parts: str) -> None:
+        """Delete a file, or a folder with all that is in it. Does nothing where there is none."""
         where = self.at(*parts)
-        if self.filesystem.get_file_info(where).type == fs.FileType.File:
-            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+        kind = self.filesystem.get_file_info(where).type
+        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+            if kind == fs.FileType.File:
                 self.filesystem.delete_file(where)
+            elif kind == fs.FileType.Directory:
+                self.filesystem.delete_dir(where)
 
-    def delete_folder(self, *parts: str) -> None:
-        where = self.at(*parts)
-        if self.filesystem.get_file_info(where).type == fs.FileType.Directory:
-            self.filesystem.delete_dir(where)
-
-    def copy(self, *parts: str, into: str) -> None:
-        """Copy a file or a folder of an experiment into another experiment."""
-        source, target = self.at(*parts), self.at(into, *parts[1:])
+    def copy(self, entry: str, into: "Folder") -> None:
+        """Copy a file or a folder of this folder into another one of the same storage."""
+        source, target = self.at(entry), into.at(entry)
         if self.filesystem.get_file_info(source).is_file:
-            self.write(self.read(*parts) or b"", into, *parts[1:])
+            into.write(self.read(entry) or b"", entry)
             return
         if self.local:  # the copying doesn't make it
             self.filesystem.create_dir(target)
@@ -239,6 +125,10 @@ class Storage:
         fs.copy_files(str(folder), target, disk, self.filesystem)
         check_arrived(self.filesystem, target, _sizes(disk, str(folder)))
 
+    def fetch(self, folder: Path, *parts: str) -> None:
+        """Copy what is in a folder here into one of this machine. Raises FileNotFoundError."""
+        fs.copy_files(self.at(*parts), str(folder), self.filesystem, fs.LocalFileSystem())
+
     def files(self, *parts: str) -> dict[str, Any]:
         """The entries of a folder by name; empty where there is no such folder."""
         selector = fs.FileSelector(self.at(*parts), allow_not_found=True)
@@ -249,12 +139,11 @@ class Storage:
         found = {path: info for path, info in self._walk(*parts) if info.is_file}
         return {path: info for path, info in found.items() if not UNFINISHED.search(path)}
 
-    def delete_unfinished(self, *parts: str) -> None:
-        """Delete what a killed run was writing or deleting in a folder, or below it."""
-        for path, info in self._walk(*parts) if self.local else ():
+    def delete_unfinished(self) -> None:
+        """Delete what a killed run was writing or deleting here, or below."""
+        for path, info in self._walk() if self.local else ():
             if UNFINISHED.fullmatch(info.base_name):
-                with contextlib.suppress(FileNotFoundError):  # gone with the folder that it is in
-                    (self.delete if info.is_file else self.delete_folder)(*parts, path)
+                self.delete(path)
 
     def _walk(self, *parts: str) -> list[tuple[str, Any]]:
         where = self.at(*parts)
@@ -283,7 +172,7 @@ class Storage:
         return shutil.disk_usage(self._nearest_folder()).free if self.local else None
 
     def _nearest_folder(self) -> Path:
-        """The storage path, or the folder in which it would be made."""
+        """This folder, or the one in which it would be made."""
         return next(path for path in [Path(self.root), *Path(self.root).parents] if path.exists())
 
 

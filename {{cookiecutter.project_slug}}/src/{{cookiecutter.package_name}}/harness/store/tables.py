@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from .storage import Storage
+from .storage import Folder
 
 JSON, CSV = "result.json", "progress.csv"
 FILES = (JSON, CSV)
@@ -17,9 +17,9 @@ ITERATION = "training_iteration"
 
 
 def cut(file: str, content: bytes, result: dict[str, Any], trial_id: str) -> bytes:
-    """End a table with the result that its trial goes on from; {}: from the beginning.
+    """End a table with the result that its trial resumes from; {}: from the beginning.
 
-    What comes after it is trained again, and no iteration is to stand in a table twice. With
+    What comes after it is trained again, and no iteration may be in a table twice. With
     SCHEDULER=pbt the result may be another trial's, which is not added.
     """
     last = result.get(ITERATION, 0)
@@ -79,10 +79,10 @@ def _until(last: int, rows: dict[int, Any], result: dict[str, Any]) -> dict[int,
     return kept
 
 
-def rows(storage: Storage, *folder: str) -> list[dict[str, Any]]:
+def rows(trial: Folder) -> list[dict[str, Any]]:
     """The results in a trial's folder; those of a progress.csv are text. Empty without a table."""
-    found = list(json_lines(storage.read(*folder, JSON) or b""))
-    return found or _csv_lines(storage.read(*folder, CSV) or b"")[1]
+    found = list(json_lines(trial.read(JSON) or b""))
+    return found or _csv_lines(trial.read(CSV) or b"")[1]
 
 
 def json_lines(text: bytes) -> Iterator[dict[str, Any]]:

@@ -10,17 +10,19 @@ from typing import Any
 from ray.tune.search.sample import Categorical, Domain, Float, Integer
 from ray.tune.utils.util import unflatten_dict  # type: ignore[attr-defined]
 
-from ...settings import Settings
-from ..cli.trials import ranked
-from ..configuration import nearest
-from ..store import saved_trials as saved
+from ..errors import nearest
+from ..settings import RunSettings
+from ..store.ranking import Ranking
 from ..store.record import Record, experiments
-from ..store.storage import Storage
-from .search import Point
-from .space import bounds, constants, describe, filled, plain, variables
+from ..store.saved_trials import flat
+from ..store.storage import Folder
+from .description import describe
+from .space import bounds, constants, filled, plain, variables
+
+Point = dict[str, Any]  # values of hyperparameters, by name
 
 
-def load_points(settings: Settings, space: dict[str, Any]) -> list[Point]:
+def load_points(settings: RunSettings, space: dict[str, Any]) -> list[Point]:
     """The configurations that POINTS_TO_EVALUATE names, checked against the search space.
 
     Raises ValueError, in one line, when there are none or one of them doesn't fit; OSError when
@@ -38,7 +40,7 @@ def load_points(settings: Settings, space: dict[str, Any]) -> list[Point]:
             fitted(point, space, whole=settings.search_alg != "random")
         except ValueError as error:
             raise ValueError(f"point {number}: {error}") from None
-    return [dict(saved.flat(unflatten_dict(point), variables(space))) for point in points]
+    return [dict(flat(unflatten_dict(point), variables(space))) for point in points]
 
 
 def _read(path: Path) -> list[Point]:
@@ -47,25 +49,24 @@ def _read(path: Path) -> list[Point]:
     except OSError as error:
         raise ValueError(f"can't be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"is no JSON ({error})") from None
+        raise ValueError(f"is not JSON ({error})") from None
     if not isinstance(points, list) or not points or not all(isinstance(p, dict) for p in points):
         raise ValueError('should hold a list of configurations: [{"learning_rate": 0.01}]')
     return points
 
 
-def _best(settings: Settings, given: str) -> list[Point]:
+def _best(settings: RunSettings, given: str) -> list[Point]:
     """The best trials of an earlier experiment: NAME, or NAME:5, by METRIC, MODE and SCOPE."""
     parts = re.fullmatch(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)(?::([1-9][0-9]{0,5}))?", given)
     if parts is None:
         raise ValueError("should be a file.json, an experiment's NAME, or NAME:5 for its best five")
     name, count = parts[1], int(parts[2] or 1)
-    storage = Storage(settings.storage_path)
-    record = Record.load(storage, name)
-    if record is None or not (trials := saved.trials(storage, name, record.tuned)):
+    storage = Folder.open(settings.storage_path)
+    record = Record.load(storage / name)
+    if record is None or not (trials := record.trials()):
         near = nearest(name, experiments(storage), "`list` shows all")
         raise ValueError(f"no such experiment with trials in STORAGE_PATH; {near}")
-    by = (settings.metric, settings.mode, settings.scope)
-    best = [trial for trial in ranked(trials, *by) if math.isfinite(trial.score(*by))]
+    best = Ranking.of(settings).best(trials)
     if not best:
         raise ValueError(f"no trial of it has a finite {settings.metric}")
     return [trial.parameters for trial in best[:count]]
@@ -82,7 +83,7 @@ def fitted(point: Point, space: dict[str, Any], *, whole: bool) -> Point:
         point = unflatten_dict(point)
     except TypeError:
         raise ValueError("a name has both a value and nested values") from None
-    for name, value in saved.flat(point, known):
+    for name, value in flat(point, known):
         if name in known:
             found[name] = _value(name, value, known[name][1])
         elif name not in fixed:

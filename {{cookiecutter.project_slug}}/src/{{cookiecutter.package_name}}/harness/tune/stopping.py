@@ -1,77 +1,43 @@
-"""What a resume restores: what stoppers and callbacks have learned. search.py has the rest.
+"""What ends a trial, or the experiment, also after a resume.
 
-Ray saves a stopper whole, with the limits it had, so that a raised limit would change nothing; and
-the state of a callback by its position in a list, which VERBOSE, LOGGERS and a tracker change.
+Ray saves a stopper whole, with the limits that it had, so that a raised limit would change nothing.
 
-A saved state names the classes of this module, so they stay here.
+A saved state of Ray names the class `SavedStopper` and this module: neither may move, nor change
+its name.
 """
 
 import copy
 import math
-import os
-import pickle
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from ray import cloudpickle
-from ray.tune import Callback
-from ray.tune.callback import CallbackList
 from ray.tune.experiment import Trial
-from ray.tune.result import DONE
 from ray.tune.stopper import MaximumIterationStopper, NoopStopper, Stopper
 
-_current: "RememberingStopper | None" = None
+_current: "RestorableStopper | None" = None
 T = TypeVar("T")
 
 
-class Callbacks(CallbackList):
-    """All callbacks of a run, as the one that Ray gets. Their states are saved by class name.
-
-    One that was added since starts new; the state of one that is gone is ignored. An exception of a
-    callback ends the run.
-    """
-
-    def __init__(self, *callbacks: Callback) -> None:
-        super().__init__([_EndingTrials(), *callbacks])
-        self._failed: Exception | None = None
-        # Ray does not see the loggers in here, and would add its own.
-        os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-
-    def setup(self, **info: Any) -> None:  # type: ignore[override]  # as Ray's list has it
-        if self._failed is not None:
-            raise self._failed
-        super().setup(**info)  # type: ignore[no-untyped-call]
-
-    def get_state(self) -> dict[str, Any] | None:
-        states = {name: callback.get_state() for name, callback in _named(self._callbacks).items()}
-        # Each by itself: one that is gone may have left objects of a class that is gone too.
-        return {name: cloudpickle.dumps(its) for name, its in states.items() if its} or None
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Called by Ray, which would take an exception for a reason to start a new experiment."""
-        try:
-            for name, callback in _named(self._callbacks).items():
-                if name in state:
-                    callback.set_state(pickle.loads(state[name]))
-        except Exception as error:
-            self._failed = error
-
-
-class RememberingStopper(Stopper):
+class RestorableStopper(Stopper):
     """Combines stoppers by "or"; a result that a restored trial repeats is not counted again.
 
     What a stopper has learned is what has changed of it since it was made, unless it says so by
     `get_state` and `set_state`, as callbacks do.
 
-    forget_endings: trials that had ended may go on (`extend`).
+    Parameters
+    ----------
+    *stoppers : Stopper
+        Asked in this order; the first that says yes is the last that is asked.
+    reopen : bool
+        Whether trials that had ended may continue (`extend`).
     """
 
-    def __init__(self, *stoppers: Stopper, forget_endings: bool = False) -> None:
+    def __init__(self, *stoppers: Stopper, reopen: bool = False) -> None:
         global _current
-        self.stoppers = _named(stoppers)
-        self.forget_endings = forget_endings
+        self.stoppers = by_class_name(stoppers)
+        self.reopen = reopen
         self.seen: dict[str, int] = {}  # the newest iteration of each trial
         self.ended: dict[str, int] = {}  # the iteration that ended it
         self.trials: Sequence[Trial] = ()  # all of the run
@@ -115,7 +81,7 @@ class RememberingStopper(Stopper):
         """The stoppers that stop everything now, by class name."""
         return [name for name, stopper in self.stoppers.items() if stopper.stop_all()]
 
-    def memory(self) -> dict[str, Any]:
+    def learned(self) -> dict[str, Any]:
         """What the stoppers have learned since they were made, by class name."""
         learned: dict[str, Any] = {"seen": self.seen, "ended": self.ended}
         for name, stopper in self.stoppers.items():
@@ -127,21 +93,21 @@ class RememberingStopper(Stopper):
             learned[name] = {key: _plain(value) for key, value in changed.items()}
         return learned
 
-    def recall(self, memory: dict[str, Any]) -> None:
+    def restore(self, saved: dict[str, Any]) -> None:
         """Take over what a saved stopper had learned."""
-        self.seen = dict(memory["seen"])
-        self.ended = {} if self.forget_endings else dict(memory["ended"])
+        self.seen = dict(saved["seen"])
+        self.ended = {} if self.reopen else dict(saved["ended"])
         self.told = set(self.ended)
-        for name in self.stoppers.keys() & memory.keys():
+        for name in self.stoppers.keys() & saved.keys():
             stopper = self.stoppers[name]
             if hasattr(stopper, "set_state"):
-                stopper.set_state(memory[name])
+                stopper.set_state(saved[name])
                 continue
-            for key, value in memory[name].items():
+            for key, value in saved[name].items():
                 vars(stopper)[key] = _filled(vars(stopper).get(key), value)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return SavedStopper, (self.memory(),)
+        return SavedStopper, (self.learned(),)
 
 
 class SavedStopper(Stopper):
@@ -150,8 +116,8 @@ class SavedStopper(Stopper):
     When Ray asks it, in a resumed run, the stopper of that run takes over.
     """
 
-    def __init__(self, memory: dict[str, Any]) -> None:
-        self.memory = memory
+    def __init__(self, saved: dict[str, Any]) -> None:
+        self.saved = saved
         self._stopper: Stopper | None = None
 
     def hand_over(self) -> Stopper:
@@ -159,7 +125,7 @@ class SavedStopper(Stopper):
         if self._stopper is None:
             self._stopper = _current or NoopStopper()
             if _current is not None:
-                _current.recall(self.memory)
+                _current.restore(self.saved)
         return self._stopper
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -170,12 +136,12 @@ class SavedStopper(Stopper):
 
     def __reduce__(self) -> tuple[Any, ...]:
         stopper = self._stopper
-        memory = stopper.memory() if isinstance(stopper, RememberingStopper) else self.memory
-        return SavedStopper, (memory,)
+        saved = stopper.learned() if isinstance(stopper, RestorableStopper) else self.saved
+        return SavedStopper, (saved,)
 
 
 class TimeBudgetStopper(Stopper):
-    """Stops everything after `seconds`; the time between two runs doesn't count.
+    """Stops everything after `seconds` of running; the time between two runs doesn't count.
 
     Ray's TimeoutStopper reads the clock of the machine, which may be set while trials run.
     """
@@ -200,33 +166,7 @@ class TimeBudgetStopper(Stopper):
         self.spent = state["spent"]
 
 
-class _EndingTrials(Callback):
-    """Lets the stopper of the run know which trials end: `stop_all` waits for them."""
-
-    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        if _current is not None:
-            _current.trials = trials
-
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Trial],
-        trial: Trial,
-        result: dict[str, Any],
-        **info: Any,
-    ) -> None:
-        if _current is not None:
-            (_current.told.add if result.get(DONE) else _current.told.discard)(trial.trial_id)
-
-    def on_trial_recover(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        """Its worker is lost; it may have to wait for another."""
-        if _current is not None:
-            _current.told.discard(trial.trial_id)
-
-
-def current_stopper() -> RememberingStopper | None:
+def current_stopper() -> RestorableStopper | None:
     """The stopper of this run."""
     return _current
 
@@ -239,7 +179,7 @@ def seconds_left() -> float | None:
     return None
 
 
-def _named(things: Iterable[T]) -> dict[str, T]:
+def by_class_name(things: Iterable[T]) -> dict[str, T]:
     """Each by the name of its class; another one of a class as `Name 2`."""
     found: dict[str, T] = {}
     for thing in things:

@@ -14,11 +14,11 @@ from typing import Any, Self, cast
 
 from pyarrow import fs
 from ray import cloudpickle, tune
-from ray.train._internal.session import _TrainingResult
 from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 from ray.tune.result import RESULT_DUPLICATE, TRIAL_INFO
 
 from ..store.storage import check_arrived
+from .ray_internals import TrainingResult
 
 SEAL = "seal.json"
 EXPORTED = "exported.json"  # in a trial's folder, once its model is exported
@@ -50,9 +50,18 @@ class StoredTrainable(tune.Trainable):
     def without_ray(
         cls, config: dict[str, Any], data: Any, folder: Path, resources: dict[str, float]
     ) -> Self:
-        """Make one as a worker does, by Ray's constructor, with its working folder in `folder`.
+        """Make one as a worker does, by Ray's constructor, in this process.
 
-        resources: RESOURCES_PER_TRIAL, which `self.trial_resources` has
+        Parameters
+        ----------
+        config : dict
+            The hyperparameters by name, and `seed`.
+        data : object
+            What `setup` is given as `data`.
+        folder : Path
+            Its working folder is made in there.
+        resources : dict
+            RESOURCES_PER_TRIAL, which `self.trial_resources` has.
         """
 
         class WithData(cls):  # type: ignore[valid-type,misc]  # as tune.with_parameters does
@@ -137,7 +146,7 @@ class StoredTrainable(tune.Trainable):
             raise DamagedCheckpoint("it has no seal: not all of it was saved") from None
         except (OSError, ValueError, KeyError, TypeError):
             raise DamagedCheckpoint("its seal is damaged") from None
-        self._restore(_TrainingResult(tune.Checkpoint.from_directory(str(folder)), result))
+        self._restore(TrainingResult(tune.Checkpoint.from_directory(str(folder)), result))
 
     def restore(self, checkpoint_path: Any) -> None:
         """Restore the checkpoint, or else the next one of the same trial that is whole."""

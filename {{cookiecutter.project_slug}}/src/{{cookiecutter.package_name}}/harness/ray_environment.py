@@ -1,4 +1,4 @@
-"""Ray without its noise, and with its state saved more often. printing.py says what runs."""
+"""Ray without its noise, and with its state saved more often: set before Ray is imported."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ import warnings
 
 KNOWN = (
     # A restored trial reports once more what came after its last checkpoint.
-    "The reported value is ignored because this `step`",
+    "The reported value is ignored because this `step",
     # harness/tune/trainable.py takes another checkpoint of the same trial.
     "Using `CheckpointConfig.num_to_keep <= 2` with PBT",
 )
@@ -20,27 +20,28 @@ def quiet_ray(verbose: int, local_storage: bool = True) -> None:
 
     Nothing is lost: what the workers print is in each trial's own log files.
     """
-    calm = {
-        # The classic reporter interface, which printing.py implements.
+    defaults = {
+        # The classic reporter interface, which run/progress.py implements.
         "RAY_AIR_NEW_OUTPUT": "0",
         # A state snapshot at each checkpoint is right for short trials, and costs milliseconds.
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
         # At most a second of bookkeeping is lost to a kill; Ray's default is ten.
         "TUNE_GLOBAL_CHECKPOINT_S": "1" if local_storage else "auto",
-        # printing.py shows each traceback once, at the end.
+        # run/outcome.py shows each traceback once, at the end.
         "TUNE_PRINT_ALL_TRIAL_ERRORS": "1" if verbose >= 3 else "0",
         "RAY_LOG_TO_DRIVER": "1" if verbose >= 3 else "0",
         "RAY_LOGGER_LEVEL": "info" if verbose >= 3 else "warning",
     }
     if "RAY_ADDRESS" not in os.environ:
         # Ray's switch for laptops: a local cluster listens on 127.0.0.1 alone.
-        calm["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        defaults["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     python = shlex.quote(sys.executable)
     if python != sys.executable:
         # In a folder with a space Ray starts no worker, and waits for ever: it quotes the arguments
         # of Python, but not Python.
-        calm["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps({"runtime_env": {"py_executable": python}})
-    for name, value in calm.items():
+        job = {"runtime_env": {"py_executable": python}}
+        defaults["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps(job)
+    for name, value in defaults.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray.tune.tune").addFilter(_said_by_us)
     if verbose < 3:  # before Ray starts, it does not heed its own level
@@ -49,7 +50,7 @@ def quiet_ray(verbose: int, local_storage: bool = True) -> None:
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel("ERROR")
     # A trial that `extend` takes further had ended before, for Optuna; it keeps what it had then.
     logging.getLogger("ray.tune.search.optuna.optuna_search").setLevel("ERROR")
-    # MAX_CONCURRENT_TRIALS may be set when an experiment goes on; Ray misses the limiter's state.
+    # A resume may set MAX_CONCURRENT_TRIALS; Ray misses the limiter's state.
     logging.getLogger("ray.tune.search.search_generator").setLevel("ERROR")
     for known in KNOWN:
         warnings.filterwarnings("ignore", message=known)
@@ -58,6 +59,6 @@ def quiet_ray(verbose: int, local_storage: bool = True) -> None:
 
 
 def _said_by_us(record: logging.LogRecord) -> bool:
-    """Drop what signals.py and outcome.py of harness/run say in this project's own words."""
+    """Drop what harness/run says itself (signals.py, outcome.py)."""
     ours = ("Stop signal received", "Experiment has been interrupted", "Trials did not complete")
     return not record.getMessage().startswith(ours)

@@ -1,0 +1,86 @@
+"""What a project hands to the harness, which imports nothing of the project itself."""
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .settings import RunSettings
+
+__all__ = ["Parts", "Project"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a project that the harness calls.
+
+    Parameters
+    ----------
+    load_data : settings → data
+        Loads what the Trainable's `setup` is given as `data`. It raises OSError or ValueError, in
+        one line, when the settings name what can't be loaded.
+    search_space : () → dict
+        The hyperparameters by name.
+    trainable : type
+        A subclass of `harness.tune.StoredTrainable`.
+    make_stopper : settings → Stopper
+        What ends a trial, or the experiment.
+    make_callbacks : settings → list of Callback
+        The callbacks and loggers of a run. One that has a method `check() -> list[str]` is asked
+        before a run what speaks against it.
+    tune_run : (settings, plan) → ExperimentAnalysis
+        The call of `tune.run`.
+    mutable : names
+        The hyperparameters that SCHEDULER=pbt may change.
+    load_export : path → model, optional
+        Opens an exported model, which has a method `predict`.
+    """
+
+    load_data: Callable[[Any], Any]
+    search_space: Callable[[], dict[str, Any]]
+    trainable: type[Any]
+    make_stopper: Callable[[Any], Any]
+    make_callbacks: Callable[[Any], Sequence[Any]]
+    tune_run: Callable[[Any, Any], Any]
+    mutable: Sequence[str] = ()
+    load_export: Callable[[Path], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project: what its package is called, its settings, and its parts.
+
+    Parameters
+    ----------
+    package : str
+        The import name of the package.
+    settings : type
+        Its subclass of `RunSettings`.
+    parts : () → Parts
+        A function, so that a command that needs none of them does not wait for the import of Ray.
+    """
+
+    package: str
+    settings: type[RunSettings]
+    parts: Callable[[], Parts]
+
+    @property
+    def folder(self) -> Path:
+        """Where the package's source is."""
+        return Path(str(sys.modules[self.package].__file__)).parent
+
+    def command(self, *words: str) -> str:
+        """A command line of this project's program, as one types it in this folder."""
+        script = Path(sys.argv[0])
+        started = [str(script)]
+        if script.name == "__main__.py":
+            started = [sys.executable, "-m", self.package]
+        if shutil.which(Path(started[0]).name) == started[0]:
+            started[0] = Path(started[0]).name
+        elif Path(started[0]).is_relative_to(Path.cwd()):
+            started[0] = os.path.relpath(started[0])
+        return shlex.join([*started, *words])

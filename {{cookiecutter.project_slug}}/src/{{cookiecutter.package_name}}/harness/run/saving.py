@@ -1,0 +1,48 @@
+"""How Ray's own state of an experiment is saved while it runs."""
+
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from ..store.lock import ExperimentLock
+from ..store.storage import Folder
+
+
+class LockCallback(Callback):
+    """Ends a run that has lost the lock of its experiment, before it saves anything."""
+
+    def __init__(self, lock: ExperimentLock) -> None:
+        self.lock = lock
+
+    def on_trial_result(self, *_: Any, **info: Any) -> None:
+        self.lock.renew()
+
+    def on_checkpoint(self, *_: Any, **info: Any) -> None:
+        self.lock.renew()
+
+    def get_state(self) -> None:
+        """Called before anything is saved, and copied over what another run may have saved."""
+        self.lock.renew()
+
+    def on_step_end(self, *_: Any, **info: Any) -> None:
+        self.lock.renew()
+
+
+def complete_files(folder: Folder, trials: list[Trial]) -> None:
+    """Write what the storage lacks of the last state and tables: Ray only logs that it could not.
+
+    Raises OSError when the storage doesn't take it.
+    """
+    if not trials or trials[0].storage is None:
+        return
+    here = Path(trials[0].storage.experiment_driver_staging_path)
+    there = {path: info.size for path, info in folder.all_files().items()}
+    for path in filter(Path.is_file, here.rglob("*")):
+        content, file = path.read_bytes(), path.relative_to(here)
+        same = there.get(file.as_posix()) == len(content)
+        if same and len(file.parts) == 1:  # a state of the same size may be another
+            same = folder.read(file.name) == content
+        if not same:
+            folder.write(content, *file.parts)

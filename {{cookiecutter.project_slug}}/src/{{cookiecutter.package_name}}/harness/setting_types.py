@@ -1,0 +1,99 @@
+"""How the text of a variable, or of a flag, becomes the value of a setting."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_settings import NoDecode
+
+__all__ = ["FilePath", "Numbers", "StoragePath"]  # for the settings of a project
+
+
+def as_text(value: Any) -> str:
+    """A setting's value, as one would write it into a variable."""
+    if value is None:
+        return ""
+    if isinstance(value, bool | dict):
+        return json.dumps(value)
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value)) or "none"
+    return str(value)
+
+
+def _json(value: object) -> object:
+    """Read text as JSON; anything else is already what it should be."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        raise ValueError('should be a JSON object, as {"name": 1}') from None
+
+
+def _yes_or_no(value: object) -> object:
+    """Read what else people write for true and false."""
+    text = str(value).lower()
+    return {"1": "true", "yes": "true", "0": "false", "no": "false"}.get(text, text)
+
+
+def _words(value: object) -> object:
+    """Read text as words separated by commas; `none` is an empty list."""
+    if not isinstance(value, str):
+        return value
+    words = [word.strip() for word in value.split(",") if word.strip()]
+    return [] if words == ["none"] else words
+
+
+def _log_files(value: object) -> object:
+    """Read `true`, `false`, one file name, or two separated by a comma: stdout's and stderr's."""
+    if not isinstance(value, str):
+        return value
+    if value.lower() in {"true", "false", "1", "0", "yes", "no", "on", "off"}:
+        return value.lower() in {"true", "1", "yes", "on"}
+    names = [name.strip() for name in value.split(",")]
+    if len(names) > 2 or not all(name and Path(name).name == name for name in names):
+        raise ValueError(
+            "should be true, false, a file name, or two file names separated by a comma"
+        )
+    return names[0] if len(names) == 1 else tuple(names)
+
+
+def _place(value: str) -> str:
+    """Ray refuses relative paths, and a relative one would move with the working folder."""
+    if re.search(r"://[^/]*:[^/]*@", value):
+        raise ValueError(
+            "should carry no secret, Ray writes it down; AWS_ACCESS_KEY_ID and"
+            " AWS_SECRET_ACCESS_KEY are read from the environment"
+        )
+    return value if "://" in value else str(Path(value).expanduser().resolve())
+
+
+def _file(value: Path) -> Path:
+    """An experiment that is resumed in another working folder finds its data."""
+    return value.expanduser().absolute()
+
+
+def _not_one(count: int) -> int:
+    if count == 1:
+        raise ValueError("should be 0 (off), or 2 and more: it compares trials")
+    return count
+
+
+def _amounts(resources: dict[str, float]) -> dict[str, float]:
+    if not resources or any(not amount >= 0 for amount in resources.values()):
+        raise ValueError("should name resources and amounts of 0 or more")
+    return resources
+
+
+Name = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"
+Numbers = Annotated[dict[str, float], NoDecode, BeforeValidator(_json)]
+Resources = Annotated[Numbers, AfterValidator(_amounts)]
+Resume = Annotated[Literal["false", "true", "errored", "extend"], BeforeValidator(_yes_or_no)]
+LogFiles = Annotated[bool | str | tuple[str, str], NoDecode, BeforeValidator(_log_files)]
+Loggers = Annotated[list[Literal["csv", "json", "tensorboard"]], NoDecode, BeforeValidator(_words)]
+Formats = Annotated[list[Literal["model"]], NoDecode, BeforeValidator(_words)]
+StoragePath = Annotated[str, AfterValidator(_place)]
+FilePath = Annotated[Path, AfterValidator(_file)]
+CountOfTrials = Annotated[int, AfterValidator(_not_one)]
