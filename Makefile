@@ -1,6 +1,6 @@
 # Needs Python 3 and make only. uv is taken from the PATH, or fetched into .tools once.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench clean
+.PHONY: help install demo quick test lint format bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -31,6 +31,9 @@ demo: .venv/.synced ## Generate a project with the default answers, run its swee
 	$(MAKE) --no-print-directory -C "$$project" run && \
 	printf '\nThe project is yours, in %s\nTry next, in that folder:\n' "$$project" && \
 	printf '  make test\n  make run ARGS="--num-samples 16"\n  edit src/*/search_space.py, then make run again\n'
+
+quick: .venv/.synced ## Test the harness without starting Ray, in a minute or two: make quick [ARGS="-k name"]
+	@exec $(BIN)/pytest -n 2 -m "not ray" tests/harness tests/test_house.py tests/test_questions.py $(ARGS)
 
 test: .venv/.synced tests/tools/node_modules/.synced ## Run everything that CI needs: make test [ARGS="-k name"]
 	@exec $(BIN)/pytest -n 3 --dist loadfile $(ARGS)

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from cookiecutter.main import cookiecutter
 from copier import run_copy
+from plumbum import local
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # so that the tests can import from tests.conftest
@@ -22,8 +23,9 @@ TREE = "{{cookiecutter.project_slug}}"
 # All that the engines read of this repository.
 PARTS = ("cookiecutter.json", "copier.yml", "answer_guard.py", "hooks", TREE)
 ENGINES_OWN = {".git", ".copier-answers.yml", ".cruft.json"}
-# For a generated project's Python: see test_harness.py and test_tracker.py.
-collect_ignore = ["harness", "trackers"]
+pytest_plugins = ["tests.faults.fixtures"]
+# For a generated project's Python: see test_tracker.py.
+collect_ignore = ["trackers"]
 BIN = Path(sys.executable).parent
 for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):  # ARGS of `make test` are not for other makes
     os.environ.pop(name, None)
@@ -84,6 +86,9 @@ def isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for role in ("AUTHOR", "COMMITTER"):
             patch.setenv(f"GIT_{role}_NAME", "Test")
             patch.setenv(f"GIT_{role}_EMAIL", "test@example.com")
+        # Copier starts git in the environment that was plumbum's when that was imported.
+        local.env.clear()
+        local.env.update(os.environ)
         yield home
 
 

@@ -11,12 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from harness.errors import Refusal
+from harness.store import dataset
+from harness.store.dataset import describe, difference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from ray_tune_experiment.harness.configuration import Refusal
-from ray_tune_experiment.harness.store import dataset
-from ray_tune_experiment.harness.store.dataset import describe, difference
+from stub import PROJECT, Settings
+
+from tests.harness.saved import changed
 
 # What load_data may return, made anew in each process.
 EACH_KIND = """
@@ -71,7 +74,7 @@ class Opaque:
 def test_another_process_finds_the_same() -> None:
     script = (
         f"{EACH_KIND}\nimport json\n"
-        "from ray_tune_experiment.harness.store.dataset import describe\n"
+        "from harness.store.dataset import describe\n"
         "print(json.dumps({kind: describe(data) for kind, data in KINDS.items()}))"
     )
     done = subprocess.run(
@@ -179,8 +182,8 @@ def test_columns_and_categories() -> None:
     digest = describe(frame)["digest"]
     other_codes = frame.assign(b=pd.Categorical(["x", "y"], categories=["y", "x", "z"]))
     assert describe(other_codes)["digest"] == digest
-    for changed in (frame.rename(columns={"a": "c"}), frame[["b", "a"]], frame.iloc[::-1]):
-        assert describe(changed)["digest"] != digest
+    for other in (frame.rename(columns={"a": "c"}), frame[["b", "a"]], frame.iloc[::-1]):
+        assert describe(other)["digest"] != digest
     twice = pd.concat([frame, frame], axis=1)
     assert describe(twice)["digest"] != digest
 
@@ -192,10 +195,32 @@ def test_sparse_rows_are_compared_by_what_they_hold() -> None:
     assert describe(kinds[0](2 * rows))["digest"] != describe(kinds[0](rows))["digest"]
 
 
-def test_load_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(Refusal) as refused:
-        dataset.load(tmp_path / "none.csv", "label")
-    assert str(refused.value) == (
-        f"EXPERIMENT_DATA_PATH='{tmp_path}/none.csv': No such file or directory; --data-path names"
-        " where it is"
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file or directory; --data-path names where it is"),
+        ("1 two", "{path}: could not convert string to float: 'two'"),
+    ],
+)
+def test_data_that_cannot_be_loaded(tmp_path: Path, content: str | None, reason: str) -> None:
+    """A message names the setting whose file it is about."""
+    path = tmp_path / "rows.txt"
+    if content is not None:
+        path.write_text(content)
+    assert refused(PROJECT, Settings(data_path=path)) == (
+        f"EXPERIMENT_DATA_PATH='{path}': {reason.format(path=path)}"
     )
+
+
+@pytest.mark.parametrize("error", [ValueError("no rows\nat all"), OSError("no rows")])
+def test_data_that_no_setting_names(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_data(settings: Settings) -> Any:
+        raise error
+
+    assert refused(changed(load_data=load_data), Settings()) == "data: no rows"
+
+
+def refused(project: Any, settings: Settings) -> str:
+    with pytest.raises(Refusal) as refusal:
+        dataset.load(project, settings)
+    return str(refusal.value)

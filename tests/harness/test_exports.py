@@ -6,13 +6,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from harness.configuration import Configuration
+from harness.run.exports import TrialExports
+from harness.store.storage import Folder
+from harness.tune.trainable import EXPORTED
 from ray.tune.experiment import Trial
-from ray_tune_experiment.harness.run.exports import TrialExports
-from ray_tune_experiment.harness.store.storage import Storage
-from ray_tune_experiment.harness.tune.trainable import EXPORTED
-from ray_tune_experiment.settings import Settings
+from stub import PROJECT, Settings
 
-NOTE = {"training_iteration": 3, "files": {"model": "model.skops"}}
+NOTE = {"training_iteration": 3, "files": {"model": "model.json"}}
 
 
 @pytest.mark.parametrize(
@@ -28,16 +29,16 @@ NOTE = {"training_iteration": 3, "files": {"model": "model.skops"}}
     ],
 )
 def test_missing(empty_folder: Path, note: Any, model: bool, is_missing: bool) -> None:
-    storage = Storage(str(empty_folder))
+    folder = Folder.open(str(empty_folder)) / "x"
     if note is not None:
-        storage.write(json.dumps(note).encode(), "x", "trial_1", EXPORTED)
+        folder.write(json.dumps(note).encode(), "trial_1", EXPORTED)
     if model:
-        storage.write(b"model", "x", "trial_1", "model.skops")
+        folder.write(b"model", "trial_1", "model.json")
     ended: Any = SimpleNamespace(
         status=Trial.TERMINATED, relative_logdir="trial_1", last_result={"training_iteration": 3}
     )
     never_ran: Any = SimpleNamespace(
         status=Trial.TERMINATED, relative_logdir="trial_2", last_result={}
     )
-    exports = TrialExports(storage, Settings(name="x"), None)
+    exports = TrialExports(folder, Configuration(PROJECT, Settings(name="x")), None)
     assert list(exports.missing([ended, never_ran])) == ([ended] if is_missing else [])

@@ -7,14 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from ray_tune_experiment.harness.cli import commands as cli
-
-MODULE = "ray_tune_experiment"
+from harness.cli import commands as cli
+from stub import PROJECT
 
 
 def run(redirection: str, *words: str, **env: str) -> subprocess.CompletedProcess[bytes]:
     """Run a command as a shell does that closes some of its streams."""
-    command = f'exec "$0" -m {MODULE} "$@" {redirection}'
+    command = f'exec "$0" -m stub "$@" {redirection}'
     return subprocess.run(
         ["sh", "-c", command, sys.executable, *words],
         capture_output=True,
@@ -32,9 +31,9 @@ def test_closed_streams(words: tuple[str, ...]) -> None:
     assert done.stderr.startswith(b"error: ")
 
 
-OPENED = f"""if True:
+OPENED = """if True:
     import os, subprocess, sys
-    from {MODULE}.harness.cli.output import usable_streams
+    from harness.cli.output import usable_streams
     usable_streams()
     opened = open("file", "w")
     print("lost", flush=True)
@@ -69,6 +68,6 @@ def test_a_full_disk_or_quota_is_one_line(
 
     monkeypatch.setitem(cli.COMMANDS, "config", cli.Command(full))
     monkeypatch.setattr(cli, "to_nowhere", lambda _: None)
-    assert cli.main(["config"]) == 1
+    assert cli.main(PROJECT, ["config"]) == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("error: ")

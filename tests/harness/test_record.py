@@ -3,32 +3,34 @@
 import copy
 import json
 import os
+import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
-from ray_tune_experiment.harness.cli import commands as cli
-from ray_tune_experiment.harness.cli.listing import print_experiment, print_list
-from ray_tune_experiment.harness.configuration import Configuration, Refusal, load
-from ray_tune_experiment.harness.run import preflight
-from ray_tune_experiment.harness.store import record as provenance
-from ray_tune_experiment.harness.store.dataset import describe
-from ray_tune_experiment.harness.store.lock import locked
-from ray_tune_experiment.harness.store.record import DIFF, FILE, Record
-from ray_tune_experiment.harness.store.storage import Storage
-from ray_tune_experiment.settings import Settings
+from harness.cli import main
+from harness.cli.listing import print_experiment, print_list
+from harness.configuration import Configuration, load
+from harness.errors import Refusal
+from harness.store.code_state import code_state
+from harness.store.dataset import describe
+from harness.store.differences import limits_changed
+from harness.store.lock import locked
+from harness.store.record import FILE, Record
+from harness.store.storage import Folder
+from stub import PROJECT, Settings
 
 
 @pytest.fixture
 def record() -> Record:
     """Of a run that was killed after an earlier one had ended."""
-    configuration = load(["--name", "x"])
-    storage = Storage(configuration.settings.storage_path)
-    made = Record.new(storage, configuration, {"rate": 0.1}, [], describe(None))
+    configuration = load(PROJECT, ["--name", "x"])
+    folder = Folder.open(configuration.settings.storage_path) / "x"
+    made = Record.new(folder, PROJECT.package, {"rate": "fixed 0.1"}, [], describe(None))
     for _ in range(2):
         made.start_run(configuration)
         made.end_run("done", best={made.content["settings"]["metric"]["value"]: 0.5})
@@ -52,29 +54,30 @@ def wrong_shapes(content: Any) -> Iterator[Any]:
                 yield [*content[:number], wrong, *content[number + 1 :]]
 
 
-def refusal(settings: Settings) -> str | None:
+def refusal(configuration: Configuration) -> str | None:
     """Show an experiment, or say why not."""
     try:
-        print_experiment(settings)
+        print_experiment(configuration)
     except Refusal as refused:
         return str(refused)
     return None
 
 
 def test_a_damaged_record_is_one_line(record: Record, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copytree(record.storage.at("x"), record.storage.at("whole"))
-    settings, refused, content = load(["--name", "x"]).settings, 0, copy.deepcopy(record.content)
+    shutil.copytree(record.folder.root, Path(record.folder.root).with_name("whole"))
+    configuration, refused = load(PROJECT, ["--name", "x"]), 0
+    content = copy.deepcopy(record.content)
     few = ("metric", "num_samples", "loggers", "resources_per_trial")
     content["settings"] = {field: content["settings"][field] for field in few}
     content["runs"] = content["runs"][-1:]
     content["runs"][0]["packages"] = {"ray": "2"}
     texts = [json.dumps(wrong).encode() for wrong in wrong_shapes(content)]
     for text in (b"", b"{", b"\xff", b"[" * 100_000, *texts):
-        record.storage.write(text, "x", FILE)
-        print_list(settings)
+        record.folder.write(text, FILE)
+        print_list(configuration.settings)
         said = capsys.readouterr().out.splitlines()
         assert any(line.startswith("whole ") for line in said), said
-        finding = refusal(settings)
+        finding = refusal(configuration)
         assert [finding] == (said[:1] if f"x/{FILE} is damaged: " in said[0] else [None])
         refused += finding is not None
         capsys.readouterr()
@@ -82,57 +85,32 @@ def test_a_damaged_record_is_one_line(record: Record, capsys: pytest.CaptureFixt
 
 
 def test_show_after_a_kill(record: Record, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = load(["--name", "x"]).settings
+    configuration = load(PROJECT, ["--name", "x"])
 
     def shown() -> list[str]:
-        print_experiment(settings)
+        print_experiment(configuration)
         lines = capsys.readouterr().out.splitlines()
         return [line.rpartition(": ")[2] for line in lines if line.startswith("run ")]
 
     assert shown() == ["done", "killed"]
-    with locked(record.storage, "x"):
+    with locked(record.folder):
         assert shown() == ["done", "running"]
-
-
-def findings(*words: str) -> list[str]:
-    return preflight.check(load(["--name", "x", *words])).findings
-
-
-def test_a_name_whose_first_run_was_killed_before_its_record_is_free(
-    record: Record, empty_folder: Path
-) -> None:
-    (taken,) = findings()
-    assert "exists already; --resume" in taken
-    record.storage.delete("x", FILE)
-    for left in ("run.lock", f"run.lock.{'0' * 32}", f"1-{DIFF}", f".{FILE}.0.part"):
-        record.storage.write(b"", "x", left)
-        assert findings() == []
-    (none,) = findings("--resume")
-    assert "start it without --resume" in none
-    record.storage.write(b"", "x", "notes.txt")
-    (other,) = findings()
-    assert "there is a folder of that name, which is no experiment; give another name" in other
-    (absent,) = findings("--resume")
-    assert "no such experiment" in absent
 
 
 def test_an_experiment_of_another_package(
     record: Record, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = "is an experiment of the package other, and this one is ray_tune_experiment"
+    said = "is an experiment of the package other, and this one is stub"
     record.content["package"] = "other"
     record.save()
-    before = record.storage.read("x", FILE)
+    before = record.folder.read(FILE)
     for words in (["run", "--resume", "--name", "x"], ["extend", "x"], ["export", "x"]):
-        assert cli.main(words) == 2
+        assert main(PROJECT, words) == 2
         (error,) = capsys.readouterr().err.splitlines()
         assert said in error
-    assert cli.main(["show", "x"]) == 0
-    assert list(record.storage.files("x")) == [FILE, *diffs(record)]
-    assert record.storage.read("x", FILE) == before
-    del record.content["package"]  # of a version that did not write it
-    record.save()
-    assert findings("--resume") == []
+    assert main(PROJECT, ["show", "x"]) == 0
+    assert sorted(record.folder.files()) == sorted([FILE, *diffs(record)])
+    assert record.folder.read(FILE) == before
 
 
 def diffs(record: Record) -> list[str]:
@@ -142,22 +120,15 @@ def diffs(record: Record) -> list[str]:
 @pytest.mark.parametrize("field", ["num_samples", "max_iterations", "loggers"])
 def test_a_setting_that_is_not_accepted_any_more(record: Record, field: str) -> None:
     record.content["settings"][field]["value"] = {"not": "accepted"}
-    configuration: Configuration = load(["--name", "x", "--resume"])
+    configuration: Configuration = load(PROJECT, ["--name", "x", "--resume"])
     with pytest.raises(Refusal, match=rf"x/{FILE}: {field}: "):
-        record.restore_settings(configuration)
+        record.restored(configuration)
 
 
 def test_a_limit_that_a_record_does_not_know(record: Record) -> None:
     """It is newer than the experiment."""
     del record.content["settings"]["metric_goal"]
-    assert record.limits_changed(load(["--name", "x"]).settings) == []
-
-
-CODE_STATE = """if True:
-    import json
-    from ray_tune_experiment.harness.store import record as provenance
-    print(json.dumps(provenance.code_state()))
-"""
+    assert limits_changed(record, Settings(name="x")) == []
 
 
 def git(folder: Path, *words: str) -> str:
@@ -167,11 +138,11 @@ def git(folder: Path, *words: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_the_commit_is_that_of_the_code(empty_folder: Path) -> None:
+def test_the_commit_is_that_of_the_code(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not of the folder in which the command is started, nor of one around an installed package."""
     elsewhere, project = empty_folder / "elsewhere", empty_folder / "project"
-    package = Path(provenance.__file__).parents[1]
-    hidden = shutil.ignore_patterns("__pycache__")
     for folder in (elsewhere, project):
         folder.mkdir()
         git(folder, "init", "--quiet")
@@ -179,28 +150,55 @@ def test_the_commit_is_that_of_the_code(empty_folder: Path) -> None:
         (folder / ".gitignore").write_text(".venv\n")
         git(folder, "add", ".")
         git(folder, "commit", "--quiet", "--message", folder.name)
+    monkeypatch.chdir(elsewhere)
 
-    def state(source: str, **env: str) -> Any:
-        env = {**os.environ, "PYTHONPATH": str(project / source), **env}
-        return json.loads(
-            subprocess.check_output([sys.executable, "-c", CODE_STATE], cwd=elsewhere, env=env)
-        )
+    def package(source: str) -> Path:
+        made = project / source / "package"
+        made.mkdir(parents=True)
+        (made / "__init__.py").touch()
+        return made
 
-    installed = ".venv/lib/python3/site-packages"
-    shutil.copytree(package, project / installed / package.name, ignore=hidden)
-    nothing = [{"commit": None, "dirty": None}, ""]
-    assert state(installed) == nothing
-
-    shutil.copytree(package, project / "src" / package.name, ignore=hidden)
-    assert state("src") == nothing  # not yet of the commit
+    nothing = ({"commit": None, "dirty": None}, "")
+    assert code_state(package(".venv/lib/python3/site-packages")) == nothing
+    source = package("src")
+    assert code_state(source) == nothing  # not yet of the commit
     git(project, "add", ".")
     git(project, "commit", "--quiet", "--message", "code")
     commit = git(project, "rev-parse", "HEAD")
     for env in ({}, {"GIT_DIR": str(elsewhere / ".git")}):
-        code, diff = state("src", **env)
-        assert code == {"commit": commit, "dirty": False, "untracked": []}
-        assert diff == ""
+        with mock.patch.dict(os.environ, env):
+            expected = {"commit": commit, "dirty": False, "untracked": []}
+            assert code_state(source) == (expected, "")
     (project / "file").write_text("changed\n")
-    code, diff = state("src")
-    assert code["dirty"]
+    (project / "new").touch()
+    code, diff = code_state(source)
+    assert code == {"commit": commit, "dirty": True, "untracked": ["new"]}
     assert "+changed" in diff
+
+
+def test_what_was_restored_and_what_was_given(record: Record) -> None:
+    """A resume has the experiment's settings, but for those that are given."""
+    record.content["settings"]["max_iterations"]["value"] = 7
+    record.content["settings"]["num_samples"]["value"] = 5
+    now = load(PROJECT, ["--name", "x", "--resume", "--num-samples", "9"])
+    restored = record.restored(now)
+    assert (restored.settings.max_iterations, restored.settings.num_samples) == (7, 9)
+    assert restored.origins["max_iterations"] == "the experiment x"
+    assert restored.origins["num_samples"] == "flag"
+    looked_at = record.settings(now.settings, ["num_samples"])
+    assert (looked_at.max_iterations, looked_at.num_samples) == (7, 9)
+
+
+def test_the_command_that_repeats_an_experiment(record: Record) -> None:
+    assert record.command(Settings) == "run"
+    for field, value in [("num_samples", 5), ("reuse_actors", False), ("loggers", ["csv"])]:
+        record.content["settings"][field]["value"] = value
+    words = shlex.split(record.command(Settings))
+    again = load(PROJECT, words[1:]).settings
+    assert (again.num_samples, again.reuse_actors, again.loggers) == (5, False, ["csv"])
+
+
+def test_no_such_experiment(record: Record) -> None:
+    with pytest.raises(Refusal) as refused:
+        Record.find(Settings(name="y"))
+    assert str(refused.value) == "EXPERIMENT_NAME='y': no such experiment; `list` shows all"

@@ -4,23 +4,24 @@ import json
 import math
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from harness.run.rehearsal import Outcome, rehearse
+from harness.tune import StoredTrainable
+from harness.tune.space import corners
 from ray import tune
-from ray_tune_experiment.data import load_data
-from ray_tune_experiment.harness.run.rehearsal import Outcome, rehearse
-from ray_tune_experiment.harness.tune.space import corners
-from ray_tune_experiment.harness.tune.trainable import StoredTrainable
-from ray_tune_experiment.model import load_export
-from ray_tune_experiment.search_space import search_space
-from ray_tune_experiment.settings import METRICS, Settings
-from ray_tune_experiment.trainable import ExperimentTrainable
+from stub import PROJECT, Settings
+from stub.pieces import search_space
 
 CORNERS = [{"rate": 0.1, "seed": 1}, {"rate": 0.2, "seed": 1}, {"rate": 0.3, "seed": 1}]
+
+
+class OneMetric(Settings):
+    METRICS = ("loss",)
 
 
 @dataclass
@@ -70,14 +71,14 @@ class Exported:
 def tried(
     trainable: Any, configs: list[dict[str, Any]] = CORNERS, *, data: Any = None, **settings: Any
 ) -> Outcome:
-    rows = data or Rows(np.ones(3), [1.0, 2.0])
-    return rehearse(trainable, configs, rows, Settings(**settings), ("loss",), Exported)
+    parts = replace(PROJECT.parts(), trainable=trainable, load_export=Exported)
+    return rehearse(parts, configs, data or Rows(np.ones(3), [1.0, 2.0]), OneMetric(**settings))
 
 
-def test_the_projects_own_keeps_the_contract(empty_folder: Path) -> None:
+def test_the_stub_keeps_the_contract(empty_folder: Path) -> None:
+    parts, settings = PROJECT.parts(), Settings()
     configs = corners({**search_space(), "seed": 0})
-    sample = load_data().sample()
-    found = rehearse(ExperimentTrainable, configs, sample, Settings(), METRICS, load_export)
+    found = rehearse(parts, configs, parts.load_data(settings), settings)
     assert (found.findings, found.notes) == ([], [])
     assert found.checkpoint_size > 0
     assert list(empty_folder.iterdir()) == []
@@ -351,7 +352,8 @@ def test_what_no_new_trial_repeats_is_not_blamed_on_checkpoints() -> None:
 
 
 def test_a_slow_model_is_not_tried_everywhere() -> None:
-    found = rehearse(Good, CORNERS, Rows(np.ones(3)), Settings(), ("loss",), seconds=0)
+    parts = replace(PROJECT.parts(), trainable=Good)
+    found = rehearse(parts, CORNERS, Rows(np.ones(3)), OneMetric(export_formats=[]), seconds=0)
     assert found.notes == ["only 1 of 3 corners of the search space were tried in 0 s"]
 
 

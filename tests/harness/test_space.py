@@ -20,6 +20,29 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness.configuration import Configuration
+from harness.errors import Refusal
+from harness.run.preflight import Preflight
+from harness.run.search_checks import check_search
+from harness.store import dataset
+from harness.store import saved_trials as saved
+from harness.store.differences import differences
+from harness.store.record import Record
+from harness.store.storage import Folder
+from harness.tune import make_search
+from harness.tune.description import describe, describe_space
+from harness.tune.points import fitted
+from harness.tune.ray_internals import patch_ray
+from harness.tune.search import RandomSearch
+from harness.tune.space import (
+    bounds,
+    chosen,
+    corners,
+    filled,
+    plain,
+    trials_a_sample,
+    variables,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray import tune
@@ -32,27 +55,9 @@ from ray.tune.impl.placeholder import (
 from ray.tune.search.sample import Categorical, Float, Function, Integer
 from ray.tune.search.variant_generator import generate_variants
 from ray.tune.utils.serialization import TuneFunctionEncoder
-from ray_tune_experiment import tune_run
-from ray_tune_experiment.harness.configuration import Refusal, load
-from ray_tune_experiment.harness.run import preflight
-from ray_tune_experiment.harness.store import dataset
-from ray_tune_experiment.harness.store import saved_trials as saved
-from ray_tune_experiment.harness.store.record import Record
-from ray_tune_experiment.harness.store.storage import Storage
-from ray_tune_experiment.harness.tune.points import fitted
-from ray_tune_experiment.harness.tune.search import RandomSearch
-from ray_tune_experiment.harness.tune.space import (
-    bounds,
-    chosen,
-    corners,
-    describe,
-    describe_space,
-    filled,
-    plain,
-    trials_a_sample,
-    variables,
-)
-from ray_tune_experiment.settings import Settings
+from stub import Settings
+
+from tests.harness.saved import changed
 
 SAMPLED = ["import random\ndef f(): return random.random()", "f = lambda: 3", "f = lambda: 4"]
 settings.register_profile("harness", deadline=None, derandomize=True, max_examples=150)
@@ -148,10 +153,8 @@ def as_saved(config: Any) -> Any:
 
 
 def record(space: dict[str, Any], folder: Path) -> Record:
-    configuration = load(["--name", "x", "--storage-path", str(folder)])
-    made = Record.new(
-        Storage(str(folder)), configuration, describe_space(space), [], dataset.describe(None)
-    )
+    said = dataset.describe(None)
+    made = Record.new(Folder.open(str(folder)) / "x", "stub", describe_space(space), [], said)
     made.content["settings"] = {}
     return made
 
@@ -207,7 +210,7 @@ def test_what_changes_the_distribution_is_seen(one: Any, other: Any) -> None:
 def test_a_change_is_told_in_one_line_by_name(empty_folder: Path) -> None:
     was = {"opt": {"momentum": tune.uniform(0, 1), "b": tune.choice([1])}, "n": tune.randint(1, 9)}
     now = {"opt": {"momentum": tune.uniform(0, 2), "b": tune.choice([1])}, "m": 3}
-    found = record(was, empty_folder).differences(Settings(), describe_space(now))
+    found = differences(record(was, empty_folder), Settings(), describe_space(now))
     assert found == [
         "search space: m was not there, is fixed 3",
         "search space: n was Integer(1, 9) Uniform, is gone",
@@ -218,7 +221,7 @@ def test_a_change_is_told_in_one_line_by_name(empty_folder: Path) -> None:
 DESCRIBED = '''
 import math, sys, types
 from ray import tune
-from ray_tune_experiment.harness.tune.space import describe_space
+from harness.tune.description import describe_space
 
 class Kept:
     def __init__(self): self.words, self.size = {"one", "two", "three"}, math.pi
@@ -287,7 +290,7 @@ def test_a_function_without_a_name_is_shown_the_same_in_every_process(empty_fold
     )
     code = (
         "import sys, os\nsys.path.insert(0, os.getcwd())\nfrom theirs import f\n"
-        "from ray_tune_experiment.harness.tune.space import plain\nprint(plain(f))"
+        "from harness.tune.space import plain\nprint(plain(f))"
     )
     said = set()
     for seed in ("1", "2", "3"):  # the second time the module comes from its cache
@@ -385,6 +388,7 @@ class Sweep:
             storage_path=str(Path.cwd()),
         )
         self.search.add_configurations([experiment])
+        patch_ray()
 
     def trials(self, search: RandomSearch | None = None) -> list[Trial]:
         found = list(iter((search or self.search).next_trial, None))
@@ -455,27 +459,21 @@ def test_a_restored_trial_keeps_what_was_sampled(empty_folder: Path) -> None:
     assert restored.config == trial.config == expected
 
 
-def test_a_searcher_that_learns_takes_functions_and_objects(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_searcher_that_learns_takes_functions_and_objects() -> None:
     space = {
         "call": tune.choice([math.sin, math.cos]),
         "opt": {"m": tune.uniform(0, 1)},
         "n": tune.sample_from(lambda: 3),
     }
-    for module in (preflight, tune_run):
-        monkeypatch.setattr(module, "search_space", lambda: space)
     point = {"call": "math.cos", "opt/m": 0.5, "n": 3}
-    searching = tune_run.make_search(Settings(search_alg="optuna"), [point])
+    searching = make_search(Settings(search_alg="optuna"), space, [point])
     resolvers = create_resolvers_map()
     config = inject_placeholders(copy.deepcopy(space), resolvers)
-    searching.set_search_properties("validation_accuracy", "max", config)
+    searching.set_search_properties("score", "max", config)
     proposed = searching.searcher.suggest("1")
     resolve_placeholders(proposed, resolvers)
     assert proposed == {"call": math.cos, "opt": {"m": 0.5}}
-    found = preflight.Preflight()
-    preflight._check_search(Settings(search_alg="optuna"), found)
-    assert found.findings == []
+    assert check_search(Settings(search_alg="optuna"), space, []) == []
 
 
 @given(trees)
@@ -553,21 +551,19 @@ def test_a_function_that_fails_is_said_in_one_line(source: str, cause: str) -> N
         ({"x": tune.randint(3, 3)}, "'x' has no values to choose from"),
     ],
 )
-def test_a_space_that_is_none_is_refused(
-    space: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(preflight, "search_space", lambda: space)
+def test_a_space_that_is_none_is_refused(space: dict[str, Any], reason: str) -> None:
+    ready = Preflight(Configuration(changed(search_space=lambda: space), Settings()))
     with pytest.raises(Refusal) as caught:
-        preflight.check(load([]))
+        ready.check_place()
     assert str(caught.value).startswith(f"search_space.py: {reason}")
 
 
-def test_check_says_that_a_function_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_says_that_a_function_fails() -> None:
     space = {"a": tune.uniform(0, 1), "x": tune.sample_from(lambda spec: spec.config.b * 2)}
-    monkeypatch.setattr(preflight, "search_space", lambda: space)
-    found = preflight.Preflight()
-    preflight.check_content(load([]), found)
-    (finding,) = found.findings
+    ready = Preflight(Configuration(changed(search_space=lambda: space), Settings()))
+    ready.check_place()
+    ready.check_content()
+    (finding,) = ready.findings
     assert finding.startswith("search_space.py: 'x' can't be sampled: AttributeError: ")
 
 

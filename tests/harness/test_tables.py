@@ -9,12 +9,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from harness.results.analysis import SavedAnalysis
+from harness.store import tables
+from harness.store.storage import Folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ray_tune_experiment.harness.results.analysis import Experiment
-from ray_tune_experiment.harness.store import tables
-from ray_tune_experiment.harness.store.record import Record
-from ray_tune_experiment.harness.store.storage import Storage
 
 ROWS: list[dict[str, Any]] = [
     {"training_iteration": n, "score": n / 7, "note": f'a "{n}",\nb', "trial_id": "0_1"}
@@ -64,14 +63,13 @@ def test_garbage_is_left_out(file: str, garbage: bytes) -> None:
         assert not tables.reaches(file, content, ROWS[2])
 
 
-def fetch(folder: Path, outcome: str = "done") -> tuple[pd.DataFrame, list[str]]:
+def fetch(folder: Path, running: bool = False) -> tuple[pd.DataFrame, list[str]]:
     """The table that an experiment of one trial finds, and what it says of it."""
-    experiment = object.__new__(Experiment)
-    experiment.storage, experiment.damaged = Storage(str(folder)), []
-    experiment.record = Record(experiment.storage, "x", {})
-    experiment.outcome = outcome
+    analysis = object.__new__(SavedAnalysis)
+    analysis.folder, analysis.damaged = Folder.open(str(folder)) / "x", []
+    analysis.running = running
     trial: Any = SimpleNamespace(last_result=ROWS[-1], relative_logdir="trial")
-    return experiment._fetch_trial_dataframe(trial), experiment.damaged
+    return analysis._fetch_trial_dataframe(trial), analysis.damaged
 
 
 def test_the_table_that_has_more_is_read(empty_folder: Path) -> None:
@@ -90,4 +88,4 @@ def test_the_table_that_has_more_is_read(empty_folder: Path) -> None:
     assert found["training_iteration"].tolist() == [1]
     (line,) = said
     assert line == ("trial: results can be read up to iteration 1 of 3 (result.json, progress.csv)")
-    assert fetch(empty_folder, "running")[1] == []
+    assert fetch(empty_folder, running=True)[1] == []

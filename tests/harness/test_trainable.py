@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray import tune
-from ray.train._internal.storage import StorageContext
-from ray.tune.trainable import trainable as ray_trainable
-from ray_tune_experiment.harness.store.storage import Storage, _WholeFile, unreported
-from ray_tune_experiment.harness.tune.trainable import (
+from harness.store.storage import Folder
+from harness.store.whole_files import _WholeFile, unreported
+from harness.tune.trainable import (
     EXPORTED,
     SEAL,
     DamagedCheckpoint,
     StoredTrainable,
     has_all_files,
 )
+from ray import tune
+from ray.train._internal.storage import StorageContext
+from ray.tune.trainable import trainable as ray_trainable
 
 
 class Counts(tune.Trainable):
@@ -133,7 +134,7 @@ def test_a_checkpoint_that_is_not_stored_fails_the_trial(
             raise unreported[file._path]
         close(file)
 
-    storage = Storage(str(tmp_path / "results"))
+    storage = Folder.open(str(tmp_path / "results"))
     trainable._storage = StorageContext(
         storage.root, "x", storage_filesystem=storage.filesystem, trial_dir_name="trial_1"
     )
