@@ -30,7 +30,7 @@ import pytest
 from tests.conftest import ROOT, with_cookiecutter
 from tests.faults.disk import Disk, small_disk
 from tests.faults.kill import Moment, check_end
-from tests.faults.project import Experiment, Project, Run, install, plant, using
+from tests.faults.project import Experiment, Project, Run, plant, using
 
 SAMPLES, ITERATIONS, EPOCH_S = 6, 15, 0.25
 SWEEP = ("--num-samples", SAMPLES, "--max-iterations", ITERATIONS, "--max-failures", -1)
@@ -151,7 +151,7 @@ def strike(run: Run, sweep: Sweep, fault: str) -> Moment | None:
         codes.add(0)
     if code not in codes:
         sweep.problems.append(f"{fault}: exit code {code}, and said:\n{run.said}")
-    if left := run.gone(agents=number != signal.SIGKILL):
+    if left := run.gone(agents=False):
         sweep.problems.append(f"{fault}: left running: {left}")
     return Moment.now(project, experiment)
 
@@ -259,7 +259,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         source = with_cookiecutter(ROOT, scratch / "project", {}).project
-        python = install(source)
+        python = Path(sys.executable)
         plant(source)
         (scratch / "whole").mkdir()
         with using(source, python, scratch / "whole") as undisturbed:

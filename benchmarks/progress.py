@@ -32,11 +32,11 @@ CLOCKED = """
 import json, sys, threading, time
 result, verbose = sys.argv.pop(), sys.argv.pop()
 sys.argv[1:] += ["--verbose", verbose]
-from {package}.harness.tune.ray_environment import quiet_ray
+from {package}.harness.ray_environment import quiet_ray
 quiet_ray(int(verbose))
 from rich.live import Live
-from {package}.harness.cli import commands as cli
 from {package}.harness.run import progress
+from {package}.__main__ import main as run
 
 within, spent, seen, main = threading.local(), [], [], threading.main_thread()
 
@@ -62,7 +62,7 @@ for name in ("should_report", "report", "tell", "flush"):
 clocked(progress.ResultLines, "on_trial_result")
 clocked(Live, "refresh")
 start = time.perf_counter()
-code = cli.main()
+code = run()
 ended = time.perf_counter()
 sweep = seen[-1] - seen[0] if len(seen) > 1 else ended - start
 with open(result, "w") as file:

@@ -31,7 +31,7 @@ MEASURED = """
 import resource, sys, time
 start = time.monotonic()
 sys.argv = ["{package}", *sys.argv[1:]]
-from {package}.harness.cli.commands import main
+from {package}.__main__ import main
 code = main()
 print(time.monotonic() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
 sys.exit(code)
@@ -39,12 +39,13 @@ sys.exit(code)
 OPENED = """
 import gc, sys, time
 from ray.tune import ExperimentAnalysis
-from {package}.harness.results.analysis import open_experiment
-import {package}.tune_run
+from {package}.harness.results import open_experiment
+from {package}.project import PROJECT
+PROJECT.parts()
 storage, name, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
 for _ in range(rounds):
     for call in (lambda: ExperimentAnalysis(storage + "/" + name),
-                 lambda: open_experiment(name, storage)):
+                 lambda: open_experiment(PROJECT, name, storage)):
         gc.collect()
         start = time.monotonic()
         call()

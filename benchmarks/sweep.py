@@ -31,9 +31,10 @@ import sys
 from ray import tune
 from ray_tune_experiment.data import load_data
 from ray_tune_experiment.search_space import search_space
+from ray_tune_experiment.settings import Settings
 from ray_tune_experiment.trainable import ExperimentTrainable
 tune.run(
-    tune.with_parameters(ExperimentTrainable, data=load_data()),
+    tune.with_parameters(ExperimentTrainable, data=load_data(Settings())),
     config={**search_space(), "seed": 42}, num_samples=8, stop={"training_iteration": 3},
     metric="validation_accuracy", mode="max", storage_path=sys.argv[2], verbose=0,
     checkpoint_config=tune.CheckpointConfig(

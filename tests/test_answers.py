@@ -74,7 +74,7 @@ ACCEPTED = {
     "author_email": ["", "a@example.com", "first.last+tag@mail.example.co.uk"],
     "env_prefix": ["X1_", "MY_TEAM_", "X" * 29 + "_"],
 }
-# The last three of each list also meet all other answers, in test_engines.py.
+# All are rendered in test_engines.py, where the last three of each list meet all other answers.
 ACCEPTED["project_name"] += ["Прогноз", "🚀 launch", 'Jo\'s "best"']
 ACCEPTED["description"] += ["<b>", "Прогноз 🚀", 'say "hi"']
 ACCEPTED["author_name"] += ["Zoë O'Brien", 'Jo "J" Doe', "Прогноз 🚀"]
@@ -120,13 +120,6 @@ def test_refused_by_both_engines(
         assert named in rendering.refusal
         assert len(rendering.refusal.strip().splitlines()) == 1
     assert in_the_way(tmp_path) == []
-
-
-@pytest.mark.parametrize(("name", "answer"), pairs(ACCEPTED))
-def test_accepted_by_both_engines(name: str, answer: str, render_both: RenderBoth) -> None:
-    ours, theirs = render_both({name: answer})
-    assert (ours.refusal, theirs.refusal) == ("", "")
-    assert ours.tree == theirs.tree
 
 
 def test_derived_answers_are_accepted_for_every_project_name(rules: Any) -> None:

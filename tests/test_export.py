@@ -12,37 +12,24 @@ import pytest
 
 from tests.faults.bucket import BUCKET, bucket
 from tests.faults.disk import small_disk
-from tests.faults.fixtures import installed  # noqa: F401
 from tests.faults.project import PACKAGE, Project, using
 
-pytestmark = [pytest.mark.xdist_group("export"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 SAMPLES, ITERATIONS = 4, 3
 BEST = 2  # of the configurations that the default seed draws; it fails in its second iteration
 KEY, SECRET = "AKIAPLANTED", "planted7secret3key"
 
-# One process for many commands: the import of Ray is most of what each takes.
-COMMANDS = f"""
-import contextlib, io, json, os, sys
-from {PACKAGE}.harness.cli.commands import main
-ended = []
-for words in json.loads(sys.argv.pop()):
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = main(words)
-    ended.append([code, said.getvalue()])
-assert not sys.modules["ray"].is_initialized()
-sys.stdout.write("\\n" + json.dumps(ended))
-"""
 # What a Trainable predicts, restored from each checkpoint; and what it scores.
 TRAINABLE = f"""
 import json, sys
 from pathlib import Path
 import numpy as np
 from {PACKAGE}.data import load_data
+from {PACKAGE}.settings import Settings
 from {PACKAGE}.trainable import ExperimentTrainable
 rows, checkpoints = sys.argv[1], json.loads(sys.argv[2])
-data = load_data(Path(rows), "label")
+data = load_data(Settings(data_path=rows, target="label"))
 predicted = []
 for folder, config in checkpoints:
     trainable = ExperimentTrainable.without_ray(config, data, Path(sys.argv[3]), {{"cpu": 1}})
@@ -82,7 +69,7 @@ class Sweep:
         self.rows.write_text("a,b,colour,label\n" + "".join(lines))
         self.said = project.run(
             *("run", "--name", "x", "--num-samples", SAMPLES, "--max-iterations", ITERATIONS),
-            *("--data-path", self.rows, "--target", "label"),
+            *("--data-path", self.rows, "--target", "label", "--max-concurrent-trials", 1),
             code=1,
             env={"FAULT": "raise", "FAULT_ABOVE": "0.01"},
         )
@@ -94,11 +81,6 @@ class Sweep:
         ignored = shutil.ignore_patterns("best")
         return Path(shutil.copytree(self.experiment.folder, folder, ignore=ignored))
 
-    def commands(self, *lines: list[object], **env: str) -> list[tuple[int, str]]:
-        """Run commands. Returns the exit code of each, and what it said."""
-        words = json.dumps([[str(word) for word in line] for line in lines])
-        return [(code, said) for code, said in self.python(COMMANDS, words, **env)]
-
     def python(self, script: str, *words: object, **env: str) -> Any:
         """Run a script of the project. Returns what its last line of JSON holds."""
         run = self.project.start_program("-c", script, *words, **env)
@@ -108,10 +90,11 @@ class Sweep:
 
 @pytest.fixture(scope="module")
 def sweep(
-    installed: tuple[Path, Path],  # noqa: F811
+    installed: tuple[Path, Path],
+    cluster: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Sweep]:
-    with using(*installed, tmp_path_factory.mktemp("export")) as project:
+    with using(*installed, tmp_path_factory.mktemp("export"), cluster=cluster) as project:
         yield Sweep(project)
 
 
@@ -201,7 +184,7 @@ def test_what_is_refused_and_what_is_replaced(sweep: Sweep) -> None:
     at = ["--data-path", moved]
     there = ["--export-path", elsewhere]
 
-    results = sweep.commands(
+    results = sweep.project.run_each(
         ["export", "z"],
         ["export", "x", "--data-path", project.folder / "none.csv"],
         ["export", "bare", *at],
@@ -219,7 +202,7 @@ def test_what_is_refused_and_what_is_replaced(sweep: Sweep) -> None:
             ("EXPERIMENT_NAME='bare'", "has a checkpoint"),
             ("EXPERIMENT_NAME='nothing'", "nothing has been saved"),
             ("EXPERIMENT_NAME='nan'", "no trial has a finite validation_accuracy"),
-            (str(foreign), "is of no export"),
+            (str(foreign), "was not written by `export`"),
             ("EXPERIMENT_EXPORT_PATH", str(moved / "below"), "can't be written"),
         ),
         strict=True,
@@ -228,7 +211,7 @@ def test_what_is_refused_and_what_is_replaced(sweep: Sweep) -> None:
     assert not list(project.folder.glob("results/*/best"))
     assert [path.name for path in foreign.iterdir()] == ["export.json"]
 
-    first, held, again, replaced, other, less = sweep.commands(
+    first, held, again, replaced, other, less = sweep.project.run_each(
         ["export", "x", *at, *there],
         ["export", "y", *at, *there],
         ["export", "x", *at, *there],
@@ -245,28 +228,28 @@ def test_what_is_refused_and_what_is_replaced(sweep: Sweep) -> None:
     # Where the best checkpoint is damaged, the next best one is taken, and said.
     assert other[0] == 0, other
     assert "its files are not those that were saved" in other[1]
-    assert "has no whole checkpoint: this is the best that was kept" in other[1]
+    assert "has no complete checkpoint: this is the best that was kept" in other[1]
     losses = {t.id: t.result["training_loss"] for t in sweep.experiment.trials()}
     facts, _ = facts_in(sweep.experiment.folder / "best")
     assert facts["trial"] == min(losses, key=lambda name: losses[name]), less
     assert (facts["metric"], facts["chosen_by"]["scope"]) == ("training_loss", "last")
 
     moved.write_text(moved.read_text().replace("yes", "no", 1))
-    (changed,) = sweep.commands(["export", "x", *at])
+    (changed,) = sweep.project.run_each(["export", "x", *at])
     assert "not the rows that x was run on" in refusal(changed)
 
 
 def test_a_disk_that_fills_up_keeps_the_export_that_it_has(sweep: Sweep, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "2m") as disk:
         there = ["--export-path", disk.folder / "model"]
-        ((code, said),) = sweep.commands(["export", "x", *there])
+        ((code, said),) = sweep.project.run_each(["export", "x", *there])
         assert code == 0, said
         facts_in(disk.folder / "model")
         before = {path: path.read_bytes() for path in (disk.folder / "model").iterdir()}
         disk.fill()
         with disk.filler.open("r+b") as file:
             file.truncate(disk.filler.stat().st_size - 4096)  # enough for the probe
-        line = refusal(sweep.commands(["export", "x", *there])[0])
+        line = refusal(sweep.project.run_each(["export", "x", *there])[0])
         assert "No space left" in line
         assert {path: path.read_bytes() for path in (disk.folder / "model").iterdir()} == before
 
@@ -279,12 +262,12 @@ def test_from_a_bucket_and_into_one(sweep: Sweep) -> None:
                 name = path.relative_to(sweep.project.folder / "results").as_posix()
                 s3.client.put_object(Bucket=BUCKET, Key=f"team/{name}", Body=path.read_bytes())
         place = ["--storage-path", f"s3://{BUCKET}/team"]
-        there, export, into, here = sweep.commands(
+        there, export, into, here = sweep.project.run_each(
             ["trials", "x", *place],
             ["export", "x", *place],
             ["export", "x", "--export-path", f"s3://{BUCKET}/current"],
             ["trials", "x"],
-            **s3.env,
+            env=s3.env,
         )
         assert there == here
         assert export[0] == into[0] == 0, (export, into)
@@ -294,8 +277,8 @@ def test_from_a_bucket_and_into_one(sweep: Sweep) -> None:
         copy, _ = facts_in(downloaded / "current")
         assert copy["config"] == facts["config"]
         s3.gate.set("denied")
-        unreachable = sweep.commands(
-            ["export", "x", "--export-path", f"s3://{BUCKET}/current"], **s3.env
+        unreachable = sweep.project.run_each(
+            ["export", "x", "--export-path", f"s3://{BUCKET}/current"], env=s3.env
         )
         assert "can't be written" in refusal(unreachable[0])
 

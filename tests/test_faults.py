@@ -19,11 +19,10 @@ import pytest
 
 from tests.conftest import run as run_command
 from tests.faults.disk import small_disk
-from tests.faults.fixtures import installed, project  # noqa: F401
 from tests.faults.kill import Moment, check_end, rate, resume_command
 from tests.faults.project import PACKAGE, Experiment, Project, Run, using
 
-pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 SAMPLES, ITERATIONS = 4, 12
 SWEEP = ("--num-samples", SAMPLES, "--max-iterations", ITERATIONS)
@@ -32,8 +31,8 @@ KILLED_WHILE_WRITING = """
 import os, signal, sys
 from pathlib import Path
 from ray_tune_experiment.harness.store.record import Record
-from ray_tune_experiment.harness.store.storage import Storage
-record = Record.load(Storage(sys.argv[1]), "x")
+from ray_tune_experiment.harness.store.storage import Folder
+record = Record.load(Folder.open(sys.argv[1]) / "x")
 record.content["name"] = "another"
 Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 record.save()
@@ -44,17 +43,18 @@ ABOVE, CHOSEN = "0.01", 2
 
 @pytest.fixture(scope="module")
 def whole(
-    installed: tuple[Path, Path],  # noqa: F811
+    installed: tuple[Path, Path],
+    cluster: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Experiment]:
     """The sweep that nobody disturbs."""
-    with using(*installed, tmp_path_factory.mktemp("whole")) as undisturbed:
+    with using(*installed, tmp_path_factory.mktemp("whole"), cluster=cluster) as undisturbed:
         said = undisturbed.run("run", "--name", "x", *SWEEP)
         assert "warn" not in said.lower(), said
         yield undisturbed.experiment("x")
 
 
-def started(project: Project, *flags: object, name: str = "x", **env: str) -> Run:  # noqa: F811
+def started(project: Project, *flags: object, name: str = "x", **env: str) -> Run:
     """Start the sweep and wait until two trials have trained a while."""
     run = project.start("run", "--name", name, *SWEEP, *flags, env=env)
     experiment = project.experiment(name)
@@ -64,19 +64,18 @@ def started(project: Project, *flags: object, name: str = "x", **env: str) -> Ru
 
 
 @pytest.fixture
-def interrupted(project: Project) -> Experiment:  # noqa: F811
+def interrupted(project: Project) -> Experiment:
     """An experiment that was interrupted while two trials were running: its state is up to date."""
-    run = started(project, FAULT_SLEEP="0.8")
+    run = started(project, FAULT_SLEEP="0.5")
     experiment = project.experiment("x")
-    run.until(lambda: len(list(experiment.folder.glob("trial_*/checkpoint_*/seal.json"))) >= 4)
-    time.sleep(2)
+    run.until(lambda: all(len(experiment.checkpoints(index)) > 1 for index in range(2)))
     run.kill(signal.SIGINT)
     assert run.wait() == 130
     assert not run.gone(agents=False)
-    return project.experiment("x")
+    return experiment
 
 
-def test_signals_again_and_again(project: Project, whole: Experiment) -> None:  # noqa: F811
+def test_signals_again_and_again(project: Project, whole: Experiment) -> None:
     """Four ends at random moments, and what is resumed is as if there had been none."""
     seed = random.randrange(2**32)
     print(f"random.seed({seed})")
@@ -95,7 +94,7 @@ def test_signals_again_and_again(project: Project, whole: Experiment) -> None:  
         run.kill(number, group=group)
         code = run.wait()
         print(f"{number.name}, group {group}: ended in {time.monotonic() - start:.1f} s")
-        assert not run.gone(agents=number != signal.SIGKILL), "is left running"
+        assert not run.gone(agents=False), "is left running"
         assert "Traceback" not in run.said, run.said
         if number == signal.SIGKILL:
             assert code == -signal.SIGKILL
@@ -110,7 +109,7 @@ def test_signals_again_and_again(project: Project, whole: Experiment) -> None:  
         before = Moment.now(project, experiment)
     run = project.start(*command)
     assert run.wait() == 0, run.said
-    assert not run.gone()
+    assert not {pid: left for run in project.runs for pid, left in run.gone().items()}
     assert "Traceback" not in run.said, run.said
     before.check(project, experiment)
     check_end(experiment, whole, ITERATIONS)
@@ -119,7 +118,7 @@ def test_signals_again_and_again(project: Project, whole: Experiment) -> None:  
     assert len(outcomes) == 5
 
 
-def test_sigusr1_and_sighup_and_the_time_between(project: Project) -> None:  # noqa: F811
+def test_sigusr1_and_sighup_and_the_time_between(project: Project) -> None:
     """Ray's own signal, and a terminal that is closed. Only time spent in runs is counted."""
     budget = ("--time-budget-s", 1000, "--max-iterations", 1000, "--num-samples", 1)
     experiment, start = project.experiment("x"), time.monotonic()
@@ -132,7 +131,6 @@ def test_sigusr1_and_sighup_and_the_time_between(project: Project) -> None:  # n
     assert resume_command(project, run.said) == ["run", "--name", "x", "--resume"]
     assert experiment.record["runs"][-1]["outcome"] == "interrupted by SIGUSR1"
 
-    time.sleep(2 * spent)
     start, before = time.monotonic(), len(rows(experiment, 0))
     run = project.start("run", "--name", "x", "--resume")
     run.until(lambda: len(rows(experiment, 0)) > before)
@@ -154,7 +152,7 @@ def rows(experiment: Experiment, index: int) -> list[int]:
     return [row["training_iteration"] for row in experiment.results(index)] if tables else []
 
 
-def test_a_second_signal_ends_at_once(project: Project) -> None:  # noqa: F811
+def test_a_second_signal_ends_at_once(project: Project) -> None:
     run = started(project, FAULT_SLEEP="3")
     run.kill(signal.SIGINT)
     run.until(lambda: "SIGINT: saving" in run.said)
@@ -165,36 +163,35 @@ def test_a_second_signal_ends_at_once(project: Project) -> None:  # noqa: F811
     assert not run.gone(agents=False)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_end_before_the_first_trial(
-    project: Project,  # noqa: F811
-    number: signal.Signals,
-) -> None:
-    """Ray needs seconds to start; what ends meanwhile can be started again, or gone on with.
+def test_ends_before_the_first_trial(project: Project) -> None:
+    """Ray needs seconds to start; what ends meanwhile can be started again, or resumed.
 
     SIGTERM waits until Ray is up, so that Ray's daemons are spared and the state is saved.
     """
+    experiment, daemons = project.experiment("x"), project.scratch / "ray/session_latest/logs"
+
+    def killed(number: signal.Signals, *words: object) -> Run:
+        daemons.parent.unlink(missing_ok=True)
+        run = project.start("run", "--name", "x", *words)
+        run.until(lambda: "Starting Ray" in run.said and any(daemons.glob("*")))
+        run.kill(number)
+        code = run.wait()
+        assert code == (-number if number == signal.SIGKILL else 128 + number), run.said
+        assert not run.gone(agents=False)
+        return run
+
     one = ("--num-samples", "1", "--max-iterations", "1")
-    run = project.start("run", "--name", "x", *one)
-    run.until(lambda: "Starting Ray" in run.said)
-    time.sleep(1)
-    run.kill(number)
-    code = run.wait()
-    assert not run.gone(agents=number == signal.SIGINT)
-    command = ["run", "--name", "x", "--resume"]
-    if number == signal.SIGKILL:
-        assert code == -number
-    elif number == signal.SIGTERM:
-        assert code == 128 + number, run.said
-        command = resume_command(project, run.said)
-    else:
-        assert code == 128 + number, run.said
-        assert "nothing has been run" in run.said
-        command = ["run", "--name", "x", *one]
-    assert "Best of 1 trial:" in project.run(*command)
+    assert "nothing has been run" in killed(signal.SIGINT, *one).said
+    assert not experiment.folder.exists()
+    killed(signal.SIGKILL, *one)
+    run = killed(signal.SIGTERM, "--resume")
+    assert "starts from the beginning" in run.said
+    assert "Best of 1 trial:" in project.run(*resume_command(project, run.said))
+    assert not {pid: left for run in project.runs for pid, left in run.gone().items()}
 
 
-def test_a_killed_worker_and_a_trial_of_nan(project: Project, whole: Experiment) -> None:  # noqa: F811
+@pytest.mark.shared_ray
+def test_a_killed_worker_and_a_trial_of_nan(project: Project, whole: Experiment) -> None:
     """MAX_FAILURES=1: the trial goes on from its checkpoint. NaN ends one trial, and no more.
 
     Ray's copy of the trial's results is then as old as can be: nothing is in it.
@@ -224,7 +221,8 @@ def test_a_killed_worker_and_a_trial_of_nan(project: Project, whole: Experiment)
         assert experiment.metrics()[index] == whole.metrics()[index]
 
 
-def test_a_trial_that_raises_is_retried_alone(project: Project, whole: Experiment) -> None:  # noqa: F811
+@pytest.mark.shared_ray
+def test_a_trial_that_raises_is_retried_alone(project: Project, whole: Experiment) -> None:
     said = project.run(
         *("run", "--name", "x", *SWEEP), code=1, FAULT="raise", FAULT_ABOVE=ABOVE, FAULT_SLEEP="0"
     )
@@ -251,7 +249,8 @@ def test_a_trial_that_raises_is_retried_alone(project: Project, whole: Experimen
     assert others == {i: tree(experiment.trial_folder(i)) for i in others}
 
 
-def test_nothing_but_nan(project: Project) -> None:  # noqa: F811
+@pytest.mark.shared_ray
+def test_nothing_but_nan(project: Project) -> None:
     said = project.run("run", "--name", "x", "--num-samples", 3, code=1, FAULT="nan")
     assert "no best configuration" in said
     assert "Best of" not in said
@@ -269,7 +268,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_node_is_lost(project: Project, whole: Experiment) -> None:  # noqa: F811
+def test_a_node_is_lost(project: Project, whole: Experiment) -> None:
     """Two nodes with a cpu each, and a storage path that both see. First the driver is lost."""
     cluster = project.start_program(Path(__file__).parent / "faults/two_nodes.py")
     address = cluster.until(lambda: cluster.said.partition("cluster at ")[2].partition("\n")[0])
@@ -302,7 +301,8 @@ def test_a_node_is_lost(project: Project, whole: Experiment) -> None:  # noqa: F
     assert experiment.record["runs"][-1]["host"]["cluster"]
 
 
-def test_a_full_disk(project: Project, whole: Experiment) -> None:  # noqa: F811
+@pytest.mark.shared_ray
+def test_a_full_disk(project: Project, whole: Experiment) -> None:
     with small_disk(project.folder / "results", "30m") as disk:
         run = started(project, "--min-free-gb", 0, FAULT_SLEEP="0.5")
         experiment = project.experiment("x")
@@ -318,7 +318,8 @@ def test_a_full_disk(project: Project, whole: Experiment) -> None:  # noqa: F811
         check_end(experiment, whole, ITERATIONS)
 
 
-def test_a_disk_that_turns_read_only(project: Project, whole: Experiment) -> None:  # noqa: F811
+@pytest.mark.shared_ray
+def test_a_disk_that_turns_read_only(project: Project, whole: Experiment) -> None:
     with small_disk(project.folder / "results", "30m") as disk:
         run = started(project, "--min-free-gb", 0, FAULT_SLEEP="0.5")
         experiment = project.experiment("x")
@@ -338,7 +339,7 @@ def test_a_disk_that_turns_read_only(project: Project, whole: Experiment) -> Non
 
 
 @pytest.fixture
-def spaced(installed: tuple[Path, Path], tmp_path: Path) -> Iterator[Project]:  # noqa: F811
+def spaced(installed: tuple[Path, Path], tmp_path: Path) -> Iterator[Project]:
     """The project in a folder whose name no shell likes, with its environment."""
     source, python = installed
     folder = tmp_path / "the team's project"
@@ -362,7 +363,8 @@ def test_a_folder_with_a_space_and_an_apostrophe(spaced: Project) -> None:
     assert "done" in spaced.run(*again)
 
 
-def test_truncated_files(project: Project, interrupted: Experiment, whole: Experiment) -> None:  # noqa: F811
+@pytest.mark.shared_ray
+def test_truncated_files(project: Project, interrupted: Experiment, whole: Experiment) -> None:
     """A checkpoint that is damaged: said, and the last good one is used. A state: refused."""
     for kind in ("experiment_state-*", "basic-variant-state-*", "callback-states-*"):
         (path,) = interrupted.folder.glob(kind)
@@ -388,8 +390,9 @@ def test_truncated_files(project: Project, interrupted: Experiment, whole: Exper
         assert re.search(rf"{went_back}\d+ is damaged or gone; it goes back to checkpoint_", said)
 
 
+@pytest.mark.shared_ray
 @pytest.mark.parametrize("moment", ["before */trial_*/result.json", "after */experiment_state-*"])
-def test_a_kill_while_ray_copies(project: Project, whole: Experiment, moment: str) -> None:  # noqa: F811
+def test_a_kill_while_ray_copies(project: Project, whole: Experiment, moment: str) -> None:
     """The first trials have just ended: they keep all their results."""
     run = started(project, FAULT_SLEEP="0.3")
     experiment = project.experiment("x")
@@ -405,7 +408,8 @@ def test_a_kill_while_ray_copies(project: Project, whole: Experiment, moment: st
     check_end(experiment, whole, ITERATIONS)
 
 
-def test_exports_that_were_lost(project: Project) -> None:  # noqa: F811
+@pytest.mark.shared_ray
+def test_exports_that_were_lost(project: Project) -> None:
     """A completed trial has its model in the end, or a line says why not, and a resume tries."""
     two = ("--num-samples", 2, "--max-iterations", 2, "--max-failures", 1)
 
@@ -437,7 +441,8 @@ def test_exports_that_were_lost(project: Project) -> None:  # noqa: F811
     assert models("stopped") == reported > 0, said
 
 
-def test_one_run_at_a_time(project: Project, whole: Experiment) -> None:  # noqa: F811
+@pytest.mark.shared_ray
+def test_one_run_at_a_time(project: Project, whole: Experiment) -> None:
     """And what is left when it is killed while it exports a trial that has ended."""
     run = started(project, FAULT_EXPORT_SLEEP="100")
     experiment = project.experiment("x")
@@ -486,19 +491,19 @@ except Interrupted as interrupted:
 """
 
 
-def test_a_signal_that_was_lost_while_ray_started(project: Project) -> None:  # noqa: F811
+def test_a_signal_that_was_lost_while_ray_started(project: Project) -> None:
     run = project.start_program("-c", LOST)
     assert run.wait() == 0, run.said
     assert "ends by 2" in run.said
 
 
-def test_a_run_that_slept_while_another_took_its_experiment(project: Project) -> None:  # noqa: F811
+def test_a_run_that_slept_while_another_took_its_experiment(project: Project) -> None:
     lock = project.copy_source() / "harness/store/lock.py"
     text = lock.read_text()
     for old, new in (
         ("SECONDS_BETWEEN_BEATS = 10.0", "SECONDS_BETWEEN_BEATS = 1.5"),
         ("SECONDS_UNTIL_DEAD = 60.0", "SECONDS_UNTIL_DEAD = 1.5"),
-        ("holder.kernel == _kernel()", "False"),  # as if each run were on a machine of its own
+        ("holder.kernel == this_kernel()", "False"),  # as if each run were on a machine of its own
     ):
         assert old in text
         text = text.replace(old, new)

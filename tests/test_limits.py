@@ -2,16 +2,15 @@
 
 import pytest
 
-from tests.faults.fixtures import installed, project  # noqa: F401
 from tests.faults.project import Project
 
-pytestmark = [pytest.mark.xdist_group("limits"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.shared_ray, pytest.mark.timeout(900)]
 
 # With the default seed the third configuration alone is so good, at its first result.
 GOAL = ("--metric-goal", 0.9, "--max-concurrent-trials", 2, "--max-iterations", 3)
 
 
-def test_a_goal_ends_all_and_extend_runs_what_never_ran(project: Project) -> None:  # noqa: F811
+def test_a_goal_ends_all_and_extend_runs_what_never_ran(project: Project) -> None:
     said = project.run("run", "--name", "x", "--num-samples", 4, *GOAL, FAULT_EXPORT_SLEEP="1")
     experiment = project.experiment("x")
     assert "Stopped by EXPERIMENT_METRIC_GOAL=0.9; " in said
@@ -20,9 +19,12 @@ def test_a_goal_ends_all_and_extend_runs_what_never_ran(project: Project) -> Non
     assert (winner / "model.skops").is_file()
     assert sorted(experiment.checkpoints(2)) == [1]
     assert "nan" not in said
-    assert "not finite" not in project.run("trials", "x")
-
-    (finding,) = project.run("extend", "x", "--num-samples", 5, code=2).splitlines()
+    (_, table), (code, refused) = project.run_each(
+        ("trials", "x"), ("extend", "x", "--num-samples", 5)
+    )
+    assert "not finite" not in table
+    (finding,) = refused.splitlines()
+    assert code == 2
     assert "EXPERIMENT_METRIC_GOAL=0.9 would end the experiment again at once" in finding
 
     every = {number: experiment.results(number) for number in (0, 1)}

@@ -11,11 +11,10 @@ import pytest
 
 from tests.conftest import commit_all
 from tests.faults.bucket import BUCKET, bucket
-from tests.faults.fixtures import installed, project  # noqa: F401
 from tests.faults.kill import check_end, resume_command
 from tests.faults.project import PACKAGE, Experiment, Project, using
 
-pytestmark = [pytest.mark.xdist_group("storage"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 SAMPLES, ITERATIONS = 4, 6
 SWEEP = ("--num-samples", SAMPLES, "--max-iterations", ITERATIONS)
@@ -27,25 +26,30 @@ PATIENCE = ("--plateau-results", ITERATIONS, "--plateau-std", 100, "--max-iterat
 # Extends x into a copy, and is killed in the middle, or with all but the record copied.
 KILLED_WHILE_COPYING = """
 import os, signal, sys
-from ray_tune_experiment.harness.cli import commands as cli
+from ray_tune_experiment.harness.cli import main
 from ray_tune_experiment.harness.store.record import Record
-from ray_tune_experiment.harness.store.storage import Storage
-copy, copied = Storage.copy, []
+from ray_tune_experiment.harness.store.storage import Folder
+from ray_tune_experiment.project import PROJECT
+copy, copied = Folder.copy, []
 def killed(*_):
     os.kill(os.getpid(), signal.SIGKILL)
-def copy_some(self, *parts, into):
-    copied.append(copy(self, *parts, into=into))
+def copy_some(self, *parts):
+    copied.append(copy(self, *parts))
     if len(copied) == 3:
         killed()
 if sys.argv[1] == "copy-of-some":
-    Storage.copy = copy_some
+    Folder.copy = copy_some
 else:
     Record.save = killed
-cli.main(["extend", "x", "--num-samples", "4", "--max-iterations", "6", "--into", "copy"])
+extend = ["extend", "x", "--num-samples", "4", "--max-iterations", "6", "--into", "copy"]
+main(PROJECT, extend)
 """
 
 # Takes away what Ray saved last, after it has.
 LOSES_THE_LAST_STATE = """
+from pathlib import Path
+
+
 def lose(self, trials, **info):
     place = trials[0].storage
     folder = Path(place.experiment_fs_path)
@@ -60,16 +64,17 @@ FailureCallback.on_experiment_end = lose
 
 @pytest.fixture(scope="module")
 def whole(
-    installed: tuple[Path, Path],  # noqa: F811
+    installed: tuple[Path, Path],
+    cluster: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Experiment]:
     """The sweep, undisturbed, in a folder."""
-    with using(*installed, tmp_path_factory.mktemp("whole")) as undisturbed:
+    with using(*installed, tmp_path_factory.mktemp("whole"), cluster=cluster) as undisturbed:
         undisturbed.run("run", "--name", "x", *SWEEP)
         yield undisturbed.experiment("x")
 
 
-def trained(project: Project) -> int:  # noqa: F811
+def trained(project: Project) -> int:
     return sum(map(len, project.trace().values()))
 
 
@@ -79,7 +84,7 @@ def holding(secret: str, folder: Path) -> list[Path]:
     return [path for path in files if secret.encode() in path.read_bytes()]
 
 
-def test_a_bucket(project: Project, whole: Experiment) -> None:  # noqa: F811
+def test_a_bucket(project: Project, whole: Experiment) -> None:
     """A sweep in a bucket: ended, resumed, listed, and no trace of the key. Patience lasts."""
     with bucket(KEY, SECRET) as s3:
         place = ("--storage-path", f"s3://{BUCKET}/team")
@@ -90,7 +95,6 @@ def test_a_bucket(project: Project, whole: Experiment) -> None:  # noqa: F811
         assert refused.wait() == 2, refused.said
         assert len(refused.said.splitlines()) == 1, refused.said
         run.until(lambda: trained(project) >= 5)
-        time.sleep(1)
         run.kill(signal.SIGTERM)
         assert run.wait() == 143, run.said
         assert not run.gone(agents=False)
@@ -122,7 +126,7 @@ def test_a_bucket(project: Project, whole: Experiment) -> None:  # noqa: F811
     assert not holding(SECRET, project.scratch)
 
 
-def test_a_key_in_the_storage_path(project: Project) -> None:  # noqa: F811
+def test_a_key_in_the_storage_path(project: Project) -> None:
     """Ray would write it into its state: refused, and not repeated."""
     where = f"s3://{KEY}:{SECRET}@{BUCKET}/x"
     for words in (["run", f"--storage-path={where}"], ["list", "--storage-path", where]):
@@ -136,9 +140,10 @@ def test_a_key_in_the_storage_path(project: Project) -> None:  # noqa: F811
     assert not holding(SECRET, project.scratch)
 
 
+@pytest.mark.shared_ray
 @pytest.mark.parametrize("fault", ["denied", "closed"])
 def test_a_bucket_that_is_lost_for_a_while(
-    project: Project,  # noqa: F811
+    project: Project,
     whole: Experiment,
     fault: str,
 ) -> None:
@@ -164,7 +169,8 @@ def test_a_bucket_that_is_lost_for_a_while(
         check_end(experiment, whole, ITERATIONS)
 
 
-def test_names_and_what_changed(project: Project) -> None:  # noqa: F811
+@pytest.mark.shared_ray
+def test_names_and_what_changed(project: Project) -> None:
     """A shared folder as a URI, a data file of one's own, and every refusal of a name."""
     shared = project.folder / "shared"
     table = project.folder / "rows.csv"
@@ -177,16 +183,22 @@ def test_names_and_what_changed(project: Project) -> None:  # noqa: F811
     assert [trial.status for trial in experiment.trials()] == ["TERMINATED"] * 2
     before = trained(project)
 
-    (taken,) = project.run("run", "--name", "morning", *place, code=2).splitlines()
-    assert "'morning'" in taken
-    assert "exists already" in taken
-    (absent,) = project.run("run", "--resume", "--name", "mornign", *place, code=2).splitlines()
-    assert "no such experiment" in absent
-    assert "did you mean morning?" in absent
-    finished = project.run("run", "--resume", "--name", "morning", *place)
+    again = ("run", "--resume", "--name", "morning", *place)
+    finished = project.run(*again)
     assert "finished" in finished
     assert f"{PACKAGE} extend morning" in finished
-    more = project.run("run", "--resume", "--name", "morning", "--num-samples", 5, *place, code=2)
+    refused = project.run_each(
+        ("run", "--name", "morning", *place),
+        ("run", "--resume", "--name", "mornign", *place),
+        (*again, "--num-samples", 5),
+    )
+    assert [code for code, _ in refused] == [2, 2, 2]
+    taken, absent, more = (said for _, said in refused)
+    assert len((taken + absent).splitlines()) == 2
+    assert "'morning'" in taken
+    assert "exists already" in taken
+    assert "no such experiment" in absent
+    assert "did you mean morning?" in absent
     assert "NUM_SAMPLES" in more
     assert "extend" in more
 
@@ -195,7 +207,7 @@ def test_names_and_what_changed(project: Project) -> None:  # noqa: F811
     space.write_text(space.read_text().replace("1e-6, 1e-1", "1e-6, 1e-2"))
     table.write_text("a,b,label\n" + numbers[:-6])
     changes = ("--metric", "validation_log_loss", "--mode", "min")
-    said = project.run("run", "--resume", "--name", "morning", *changes, *place, code=2)
+    said = project.run(*again, *changes, code=2)
     findings = said.splitlines()
     assert all(line.startswith("error: ") for line in findings)
     for words in (
@@ -209,7 +221,8 @@ def test_names_and_what_changed(project: Project) -> None:  # noqa: F811
     assert len(experiment.record["runs"]) == 1
 
 
-def test_extend(project: Project, whole: Experiment) -> None:  # noqa: F811
+@pytest.mark.shared_ray
+def test_extend(project: Project, whole: Experiment) -> None:
     """More iterations and more samples, of the same trials or of a copy: as one longer run."""
     project.env["FAULT_SLEEP"] = "0"
     project.run("run", "--name", "x", *SMALL)
@@ -223,7 +236,7 @@ def test_extend(project: Project, whole: Experiment) -> None:  # noqa: F811
         assert (project.folder / "results/copy/half-a-copy").exists()
         assert "copy" not in project.run("list")
     (finding,) = project.run("run", "--name", "copy", code=2).splitlines()
-    assert "a copy that was cut off; the same `extend … --into copy` makes it anew" in finding
+    assert "a copy that was cut off; the same `extend … --into copy` makes it again" in finding
     said = project.run("extend", "x", *SWEEP, "--into", "copy")
     assert not (project.folder / "results/copy/half-a-copy").exists()
     assert "Best of 4 trials" in said
@@ -235,16 +248,25 @@ def test_extend(project: Project, whole: Experiment) -> None:  # noqa: F811
     assert not (copy.folder / "run.lock").exists()
     epochs = project.trace().values()
     assert all(len(done) == ITERATIONS for done in epochs), epochs  # from the checkpoints
+    assert writes_whole_files(copy), "also those that were sampled after the resume"
 
     project.run("extend", "x", "--max-iterations", ITERATIONS)
     assert [trial.iteration for trial in first.trials()] == [ITERATIONS] * 2
     said = project.run("extend", "x", "--num-samples", SAMPLES)
     check_end(first, whole, ITERATIONS)
     assert [trial.id for trial in first.trials()][:2] == ids
-    (no_limit,) = project.run("extend", "x", code=2).splitlines()
+    refused = project.run_each(("extend", "x"), ("extend", "x", "--num-samples", 1))
+    assert [code for code, _ in refused] == [2, 2]
+    (no_limit,), (_, fewer) = (said.splitlines() for _, said in refused)
     assert "--num-samples" in no_limit
-    fewer = project.run("extend", "x", "--num-samples", 1, code=2)
     assert "can only grow" in fewer
+
+
+def writes_whole_files(experiment: Experiment) -> bool:
+    """Whether every trial has the storage in which a file is whole, or absent."""
+    (state,) = experiment.folder.glob("experiment_state-*")
+    trials = [json.loads(trial) for trial, _ in json.loads(state.read_text())["trial_data"]]
+    return all(b"WholeFiles" in bytes.fromhex(trial["storage"]["value"]) for trial in trials)
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -255,7 +277,8 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_last_state_that_did_not_arrive(project: Project) -> None:  # noqa: F811
+@pytest.mark.shared_ray
+def test_a_last_state_that_did_not_arrive(project: Project) -> None:
     """Ray logs that the storage did not take its last state, and says no more."""
     callbacks = project.copy_source() / "callbacks.py"
     callbacks.write_text(callbacks.read_text() + LOSES_THE_LAST_STATE)
@@ -268,7 +291,7 @@ def test_a_last_state_that_did_not_arrive(project: Project) -> None:  # noqa: F8
     assert "is finished" in project.run("run", "--name", "x", "--resume")
 
 
-def test_provenance(project: Project) -> None:  # noqa: F811
+def test_provenance(project: Project) -> None:
     """experiment.json says what was run, `show` says how to do it again, and it is the same."""
     project.copy_source()
     shutil.copytree(project.source, project.folder, dirs_exist_ok=True)
@@ -333,7 +356,8 @@ def test_provenance(project: Project) -> None:  # noqa: F811
     assert not holding(SECRET, project.scratch)
 
 
-def test_resources_that_no_node_has(project: Project) -> None:  # noqa: F811
+@pytest.mark.shared_ray
+def test_resources_that_no_node_has(project: Project) -> None:
     wanted = ("--num-samples", 1, "--resources-per-trial", json.dumps({"cpu": 1, "gpu": 1}))
     run = project.start("run", "--name", "x", *wanted)
     assert run.wait() == 2, run.said
@@ -354,7 +378,7 @@ def test_resources_that_no_node_has(project: Project) -> None:  # noqa: F811
     assert experiment.trials()[0].status != "ERROR"
 
 
-def test_preflight_finds_everything_at_once(project: Project) -> None:  # noqa: F811
+def test_preflight_finds_everything_at_once(project: Project) -> None:
     package = project.copy_source()
     space = package / "search_space.py"
     zero = space.read_text().replace("[16, 32, 64, 128]", "[0, 16]")
@@ -363,27 +387,30 @@ def test_preflight_finds_everything_at_once(project: Project) -> None:  # noqa: 
     taken.mkdir(parents=True)
     (taken / "notes.txt").write_text("somebody's\n")
     env = {"EXPERIMENT_MIN_FREE_GB": "1000000", "EXPERIMENT_NAME": "x"}
-    for command in ("check", "run"):
-        run = project.start(command, env=env)
-        assert run.wait() == 2
-        findings = run.said.splitlines()
-        assert all(line.startswith("error: ") for line in findings), run.said
+    for code, said in project.run_each(["check"], ["run"], **env):
+        assert code == 2
+        findings = said.splitlines()
+        assert all(line.startswith("error: ") for line in findings), said
         for word in (
             *("MIN_FREE_GB=1e+06", "'x': there is a folder of that name", "hidden_units=0"),
             "search space: 2 MB would go to the workers",
         ):
-            assert sum(word in line for line in findings) == 1, (word, run.said)
+            assert sum(word in line for line in findings) == 1, (word, said)
         assert len(findings) == 4
         assert max(map(len, findings)) < 300
     space.write_text(zero)
     data = ("--data-path", project.folder / "none.csv", "--target", "label")
-    (unreadable,) = project.run("check", *data, code=2).splitlines()
-    assert "DATA_PATH" in unreadable
     file = project.folder / "file"
     file.write_text("")
-    for path, reason in ((file / "below", "Not a directory"), ("nfs://host/x", "nfs")):
-        said = project.run("check", "--storage-path", path, "--no-check-search-space", code=2)
-        (finding,) = said.splitlines()
+    refused = project.run_each(
+        ("check", *data),
+        ("check", "--storage-path", file / "below", "--no-check-search-space"),
+        ("check", "--storage-path", "nfs://host/x", "--no-check-search-space"),
+    )
+    assert [code for code, _ in refused] == [2, 2, 2]
+    (unreadable,), (below,), (nfs,) = (said.splitlines() for _, said in refused)
+    assert "DATA_PATH" in unreadable
+    for finding, reason in ((below, "Not a directory"), (nfs, "nfs")):
         assert "STORAGE_PATH" in finding
         assert reason in finding
     assert not trained(project)

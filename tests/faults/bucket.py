@@ -83,12 +83,15 @@ class Bucket:
         urllib.request.urlopen(reset, timeout=30).close()  # what another test has left
         self.client.create_bucket(Bucket=BUCKET)
 
-    def objects(self) -> dict[str, bytes]:
-        """All that the bucket holds, past the gate, but what is deleted meanwhile."""
+    def objects(self, part: str = "") -> dict[str, bytes]:
+        """What the bucket holds, past the gate, but what is deleted meanwhile.
+
+        part: of the names
+        """
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
         names = [item["Key"] for page in pages for item in page.get("Contents", [])]
         found = {}
-        for name in names:
+        for name in (name for name in names if part in name):
             with contextlib.suppress(self.client.exceptions.NoSuchKey):
                 found[name] = self.client.get_object(Bucket=BUCKET, Key=name)["Body"].read()
         return found

@@ -15,7 +15,7 @@ import sys
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,12 @@ OTHERS = (
     *("MLFLOW_", "WANDB_", "COLUMNS", "LINES"),
 )
 MARK = "FAULTS_RUN"  # a variable that every process of a run inherits
-TESTING = ("pytest>=9.0", "hypothesis>=6.150")  # for tests/harness
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 SECONDS = 240.0  # what a run may take on a busy machine; a quiet one needs 20
 
 # Added to model.py, so that a test can slow a trial down, let it fail, and see each epoch that was
-# trained. A preflight, which has a sample of the rows only, meets none of it.
+# trained. A preflight, which has a sample of the rows only, meets none of it. A trial waits after
+# its first epoch while there is a file FAULT_HOLD that holds the beginning of its learning rate.
 MODEL = """
 
 import os
@@ -40,10 +40,20 @@ import time
 _fit_epoch = Model.fit_epoch
 
 
+def _held(rate):
+    try:
+        return rate.startswith(Path(os.environ.get("FAULT_HOLD", "/")).read_text())
+    except OSError:
+        return False
+
+
 def _faulty_fit_epoch(self, data):
     if len(data.x_train) < 200:
         return _fit_epoch(self, data)
     time.sleep(float(os.environ.get("FAULT_SLEEP", "0")))
+    if hasattr(self.classifier, "coefs_"):
+        while _held(repr(self.classifier.learning_rate_init)):
+            time.sleep(0.02)
     fault = os.environ.get("FAULT", "")
     if self.classifier.learning_rate_init < float(os.environ.get("FAULT_ABOVE", "0")):
         fault = ""
@@ -82,9 +92,9 @@ def _faulty_export(self, folder, data):
 Model.export = _faulty_export
 """
 
-# Added to harness/store/storage.py: the process that next gives a file its name is killed at that
-# moment, where the file FAULT_KILL says which ("before */progress.csv"); FAULT_KILL.done says so.
-# Where it says "full", no such file can be written, as if the disk were full.
+# Added to harness/store/whole_files.py: the process that next gives a file its name is killed at
+# that moment, where the file FAULT_KILL says which ("before */progress.csv"); FAULT_KILL.done says
+# so. Where it says "full", no such file can be written, as if the disk were full.
 STORAGE = """
 
 _close = _WholeFile.close
@@ -113,20 +123,31 @@ def _close_or_die(self):
 _WholeFile.close = _close_or_die
 """
 
+# Runs commands that need no Ray to run; the import of Ray is most of what each would take.
+EACH = f"""
+import contextlib, io, json, sys
+from {PACKAGE}.harness.cli import main
+from {PACKAGE}.project import PROJECT
+ended = []
+for words in json.loads(sys.argv.pop()):
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = main(PROJECT, words)
+    ended.append([code, said.getvalue()])
+assert not sys.modules["ray"].is_initialized()
+sys.stdout.write("\\n" + json.dumps(ended))
+"""
 
-def install(project: Path, env: dict[str, str] | None = None, *more: str) -> Path:
+
+def install(project: Path, env: dict[str, str], *more: str) -> Path:
     """Make an environment for a project, and more packages, with uv. Returns its Python."""
-    given = os.environ.get("FAULTS_PYTHON")  # one that has all the project needs, to save time
-    if given:
-        return Path(given)
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     assert uv, "uv is missing"
     environment = project / ".venv"
     python = environment / "bin/python"
-    packages = [f"{project}[hyperopt,nevergrad]", *TESTING, *more]
     for command in (
         ["venv", "--python", sys.executable, str(environment)],
-        ["pip", "install", "--python", str(python), *packages],
+        ["pip", "install", "--python", str(python), str(project), *more],
     ):
         done = subprocess.run([uv, *command], capture_output=True, text=True, timeout=600, env=env)
         assert done.returncode == 0, done.stderr
@@ -135,7 +156,7 @@ def install(project: Path, env: dict[str, str] | None = None, *more: str) -> Pat
 
 def plant(project: Path) -> None:
     """Let the variables FAULT… work in the model and in the storage."""
-    for file, fault in (("model.py", MODEL), ("harness/store/storage.py", STORAGE)):
+    for file, fault in (("model.py", MODEL), ("harness/store/whole_files.py", STORAGE)):
         path = project / "src" / PACKAGE / file
         path.write_text(path.read_text() + fault)
 
@@ -231,11 +252,7 @@ class Run:
 
     def end(self) -> None:
         """Kill what is left, by its process id."""
-        for _ in range(3):
-            for pid in self.processes():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.1)
+        kill_marked(self.mark)
         self.process.wait(20)
 
 
@@ -267,6 +284,17 @@ def marked(mark: str) -> dict[int, str]:
     return found
 
 
+def kill_marked(mark: str) -> None:
+    """Kill what carries a mark, by its process id, until nothing is left."""
+    deadline = time.monotonic() + 60
+    while left := marked(mark):
+        assert time.monotonic() < deadline, left
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
 @dataclass
 class Project:
     """A generated project, and a folder in which it is run."""
@@ -276,6 +304,7 @@ class Project:
     folder: Path  # the working folder: results are kept here
     scratch: Path  # short, for Ray's sockets
     env: dict[str, str] = field(default_factory=dict)
+    cluster: str = ""  # the address of a Ray that runs; without one each run starts its own
     runs: list[Run] = field(default_factory=list)
 
     def start(self, *words: object, env: Mapping[str, str] | None = None, **more_env: str) -> Run:
@@ -285,14 +314,17 @@ class Project:
     def environment(self, mark: str, **env: str) -> dict[str, str]:
         """What a process of a run finds in its environment."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(OTHERS)}
-        return {
-            **kept,
-            "PYTHONPATH": str(self.source / "src"),
-            "RAY_TMPDIR": str(self.scratch),
-            MARK: mark,
-            **self.env,
-            **env,
-        }
+        ours = {"PYTHONPATH": str(self.source / "src"), MARK: mark, **self.env, **env}
+        ray = {"RAY_TMPDIR": str(self.scratch)}
+        if self.cluster:
+            job = {"runtime_env": {"env_vars": ours}}  # its workers inherit nothing of the driver
+            ray = {
+                "RAY_ADDRESS": self.cluster,
+                "RAY_AUTH_MODE": "disabled",
+                "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # it is looked for at 127.0.0.1
+                "RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps(job),
+            }
+        return {**kept, **ray, **ours}
 
     def start_program(self, *words: object, **env: str) -> Run:
         """Start this project's Python."""
@@ -324,10 +356,17 @@ class Project:
         assert run.wait() == code, run.said
         return run.said
 
+    def run_each(self, *lines: Sequence[object], **env: str) -> list[tuple[int, str]]:
+        """Run commands in one process. Returns the exit code of each, and what it said."""
+        words = json.dumps([[str(word) for word in line] for line in lines])
+        run = self.start_program("-c", EACH, words, **env)
+        assert run.wait() == 0, run.said
+        return [(code, said) for code, said in json.loads(run.said.splitlines()[-1])]
+
     def copy_source(self) -> Path:
         """Give this test a source tree of its own, to edit. Returns the package's folder."""
         own = self.scratch / "source"
-        kept_out = shutil.ignore_patterns(".venv", ".git", "results", "__pycache__")
+        kept_out = shutil.ignore_patterns(".venv", ".git")
         shutil.copytree(self.source, own, ignore=kept_out)
         self.source = own
         return own / "src" / PACKAGE
@@ -371,7 +410,7 @@ class Project:
         return Path(self.env["FAULT_KILL"])
 
     def commands(self, said: str) -> list[list[str]]:
-        """The commands that a run names for going on, as words after the program's name."""
+        """The commands that a run names to resume with, as words after the program's name."""
         found = [line.rpartition(f"{PACKAGE} ") for line in said.splitlines()]
         return [shlex.split(after) for _, program, after in found if program]
 
@@ -424,7 +463,7 @@ class Experiment:
         """The whole checkpoints of a trial by iteration."""
         found = {}
         for seal in self.trial_folder(index).glob("checkpoint_*/seal.json"):
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(OSError, ValueError):  # deleted meanwhile, or damaged
                 found[json.loads(seal.read_text())["result"]["training_iteration"]] = seal.parent
         return found
 
@@ -507,12 +546,14 @@ def measured(row: dict[str, Any]) -> tuple[float, ...]:
 
 
 @contextlib.contextmanager
-def using(source: Path, python: Path, folder: Path, **env: str) -> Iterator[Project]:
-    """A project to run in `folder`. Whatever happens, nothing of it goes on running."""
+def using(
+    source: Path, python: Path, folder: Path, *, cluster: str = "", **env: str
+) -> Iterator[Project]:
+    """A project to run in `folder`. Whatever happens, nothing of it keeps running."""
     scratch = Path("/tmp") / f"rf{uuid.uuid4().hex[:8]}"
     scratch.mkdir()
     env = {"FAULT_TRACE": str(scratch / "trace"), "FAULT_KILL": str(scratch / "kill"), **env}
-    project = Project(source, python, folder, scratch, env)
+    project = Project(source, python, folder, scratch, env, cluster)
     try:
         yield project
     finally:

@@ -1,8 +1,6 @@
 """Runs a command of a generated project in a terminal, and sees what its user sees."""
 
 import contextlib
-import os
-import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,7 +9,7 @@ from typing import Any
 import pexpect
 import pyte
 
-from .project import PACKAGE, SECONDS, Project, marked
+from .project import PACKAGE, SECONDS, Project, kill_marked
 
 LINES = 24
 
@@ -83,9 +81,7 @@ class Terminal:
 
     def end(self) -> None:
         """Kill what is left, by its process id."""
-        for pid in marked(self.mark):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_marked(self.mark)
         self.child.close(force=True)
 
 

@@ -1,6 +1,7 @@
 """What MLflow is told of a saved experiment: an SQLite file, no server, no Ray."""
 
 import contextlib
+import functools
 import json
 import math
 import shlex
@@ -17,11 +18,15 @@ import pytest
 import sqlalchemy
 from mlflow import MlflowClient
 from ray.tune.experiment import Trial
-from ray_tune_experiment import tracker
+from ray_tune_experiment.harness.cli import main
 from ray_tune_experiment.harness.run.journal import encoded
 from ray_tune_experiment.harness.store import lock
-from ray_tune_experiment.harness.store.storage import Storage
-from ray_tune_experiment.harness.tune import stopping as memory
+from ray_tune_experiment.harness.store.storage import Folder
+from ray_tune_experiment.harness.trackers import mlflow
+from ray_tune_experiment.harness.trackers.mlflow import MlflowCallback
+from ray_tune_experiment.harness.trackers.mlflow_experiment import WAITING, MlflowExperiment
+from ray_tune_experiment.harness.tune import stopping
+from ray_tune_experiment.project import PROJECT
 from ray_tune_experiment.settings import Settings
 
 STEPS = [1, 2, 3]
@@ -42,11 +47,11 @@ def settings(storage: Path, no_runs: Path) -> Settings:
 
 
 @pytest.fixture
-def experiment(settings: Settings) -> tracker.MlflowExperiment:
-    return tracker.MlflowExperiment(settings)
+def experiment(settings: Settings) -> MlflowExperiment:
+    return MlflowExperiment(PROJECT, settings)
 
 
-def runs(experiment: tracker.MlflowExperiment) -> dict[int, Any]:
+def runs(experiment: MlflowExperiment) -> dict[int, Any]:
     """The runs that MLflow has, by the number of their trial."""
     found = experiment.client.search_runs([experiment.id])
     by_number = {int(run.info.run_name.rpartition("_")[2]): run for run in found}
@@ -54,7 +59,7 @@ def runs(experiment: tracker.MlflowExperiment) -> dict[int, Any]:
     return by_number
 
 
-def steps(experiment: tracker.MlflowExperiment, run: Any) -> list[int]:
+def steps(experiment: MlflowExperiment, run: Any) -> list[int]:
     history = experiment.client.get_metric_history(run.info.run_id, "training_loss")
     return [metric.step for metric in history]
 
@@ -82,7 +87,7 @@ def nothing_reported(storage: Path, *numbers: int) -> None:
         shutil.rmtree(folder)
 
 
-def test_it_catches_up_once(experiment: tracker.MlflowExperiment) -> None:
+def test_it_catches_up_once(experiment: MlflowExperiment) -> None:
     """What was there already is left alone, the time at which a run ended too."""
     experiment.catch_up()
     experiment.keep_best()
@@ -90,7 +95,7 @@ def test_it_catches_up_once(experiment: tracker.MlflowExperiment) -> None:
     assert [run.info.status for run in first.values()] == ["FINISHED"] * 3
     assert [steps(experiment, run) for run in first.values()] == [STEPS] * 3
     assert len([run for run in first.values() if "best" in run.data.tags]) == 1
-    again = tracker.MlflowExperiment(experiment.settings)
+    again = MlflowExperiment(PROJECT, experiment.settings)
     again.catch_up()
     again.keep_best()
     assert {n: run.to_dictionary() for n, run in runs(again).items()} == {
@@ -100,9 +105,7 @@ def test_it_catches_up_once(experiment: tracker.MlflowExperiment) -> None:
 
 
 @pytest.mark.parametrize("loggers", ["csv", "none"])
-def test_without_result_json(
-    loggers: str, experiment: tracker.MlflowExperiment, storage: Path
-) -> None:
+def test_without_result_json(loggers: str, experiment: MlflowExperiment, storage: Path) -> None:
     for path in storage.glob("x/trial_*/*"):
         if path.name == "result.json" or (path.name == "progress.csv" and loggers == "none"):
             path.unlink()
@@ -111,7 +114,7 @@ def test_without_result_json(
     assert [steps(experiment, run) for run in runs(experiment).values()] == [kept] * 3
 
 
-def test_trials_without_a_result(experiment: tracker.MlflowExperiment, storage: Path) -> None:
+def test_trials_without_a_result(experiment: MlflowExperiment, storage: Path) -> None:
     """Interrupted before it reported, failed before it reported, killed while it trained."""
     nothing_reported(storage, 0, 1)
     edit(storage, status={0: Trial.PENDING, 1: Trial.ERROR, 2: Trial.RUNNING})
@@ -121,9 +124,7 @@ def test_trials_without_a_result(experiment: tracker.MlflowExperiment, storage: 
     assert [steps(experiment, found[n]) for n in (1, 2)] == [[], STEPS]
 
 
-def test_runs_that_a_killed_driver_left(
-    experiment: tracker.MlflowExperiment, storage: Path
-) -> None:
+def test_runs_that_a_killed_driver_left(experiment: MlflowExperiment, storage: Path) -> None:
     """None goes on "running": neither that of a trial without a result, nor of one not saved."""
     trials = edit(storage, status={0: Trial.PENDING})
     nothing_reported(storage, 0)
@@ -134,35 +135,33 @@ def test_runs_that_a_killed_driver_left(
     assert statuses == {0: "KILLED", 1: "FINISHED", 2: "FINISHED", 7: "KILLED"}
 
 
-def test_a_run_that_was_deleted(experiment: tracker.MlflowExperiment) -> None:
+def test_a_run_that_was_deleted(experiment: MlflowExperiment) -> None:
     experiment.catch_up()
     deleted = runs(experiment)[1]
     experiment.client.delete_run(deleted.info.run_id)
-    tracker.MlflowExperiment(experiment.settings).catch_up()
+    MlflowExperiment(PROJECT, experiment.settings).catch_up()
     assert [steps(experiment, run) for run in runs(experiment).values()] == [STEPS] * 3
     assert runs(experiment)[1].info.run_id != deleted.info.run_id
 
 
 def test_the_time_budget_of_the_run_is_left_alone(
-    experiment: tracker.MlflowExperiment, storage: Path, monkeypatch: pytest.MonkeyPatch
+    experiment: MlflowExperiment, storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The state holds the time that was spent before; a resume has counted it already."""
-    spent = memory.RememberingStopper(budget := memory.TimeBudgetStopper(60))
+    spent = stopping.RestorableStopper(budget := stopping.TimeBudgetStopper(60))
     budget.set_state({"spent": 50.0})
     file = max((storage / "x").glob("experiment_state-*.json"))
     state = json.loads(file.read_text())
     state["runner_data"]["_stopper"] = encoded(spent)
     file.write_text(json.dumps(state))
-    monkeypatch.setattr(memory, "_current", None)
-    memory.RememberingStopper(memory.TimeBudgetStopper(60))
+    monkeypatch.setattr(stopping, "_current", None)
+    stopping.RestorableStopper(stopping.TimeBudgetStopper(60))
     experiment.catch_up()
     experiment.keep_best()
-    assert memory.seconds_left() == 60
+    assert stopping.seconds_left() == 60
 
 
-def test_odd_hyperparameters_and_results(
-    experiment: tracker.MlflowExperiment, storage: Path
-) -> None:
+def test_odd_hyperparameters_and_results(experiment: MlflowExperiment, storage: Path) -> None:
     config = {
         "seed": 42,
         "nested": {"lr": 0.1, "none": None},
@@ -197,7 +196,7 @@ def test_odd_hyperparameters_and_results(
     assert [metric.step for metric in history] == STEPS
 
 
-def test_a_changed_hyperparameter(experiment: tracker.MlflowExperiment, storage: Path) -> None:
+def test_a_changed_hyperparameter(experiment: MlflowExperiment, storage: Path) -> None:
     """SCHEDULER=pbt changes it; a parameter of MLflow stays as it was first."""
     trials = edit(storage)
     experiment.start(trials[0]["trial_id"], {"learning_rate": 0.1})
@@ -226,9 +225,9 @@ def test_where_an_sqlite_file_is(
     (tmp_path / "results/mlflow.db").unlink()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address.format(here=tmp_path))
     before = sorted(tmp_path.rglob("*"))
-    assert tracker.check(settings) == []
+    assert MlflowCallback(settings).check() == []
     assert sorted(tmp_path.rglob("*")) == before
-    experiment = tracker.MlflowExperiment(settings)
+    experiment = MlflowExperiment(PROJECT, settings)
     assert experiment.file is not None
     experiment.file.parent.mkdir(exist_ok=True)
     shutil.copy(no_runs, experiment.file)
@@ -244,7 +243,7 @@ def test_where_an_sqlite_file_is(
 
 def test_where_a_server_is(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:5000/")
-    experiment = tracker.MlflowExperiment(settings)
+    experiment = MlflowExperiment(PROJECT, settings)
     vars(experiment)["id"] = "1"
     assert experiment.where == "http://***@127.0.0.1:5000/#/experiments/1"
 
@@ -266,7 +265,7 @@ def test_an_address_that_is_of_no_use(
     Path("no.db").write_text("something else\n" * 9)
     address = address.format(storage=storage)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    (finding,) = tracker.check(settings)
+    (finding,) = MlflowCallback(settings).check()
     assert finding.startswith(f"MLFLOW_TRACKING_URI={address!r}: ")
     assert finding.endswith(reason)
 
@@ -275,7 +274,7 @@ def test_a_file_that_is_damaged(settings: Settings, storage: Path) -> None:
     """No variable was set, so none is to blame."""
     file = storage / "mlflow.db"
     file.write_text("something else\n" * 9)
-    assert tracker.check(settings) == [f"{file}: file is not a database"]
+    assert MlflowCallback(settings).check() == [f"{file}: file is not a database"]
 
 
 @pytest.fixture
@@ -298,14 +297,14 @@ def locked(file: Path) -> Iterator[None]:
         yield
 
 
-def callback_of(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> tracker.TrackerCallback:
-    monkeypatch.setattr(tracker, "SECONDS_BETWEEN_TRIES", 0.01)
-    callback = tracker.TrackerCallback(settings)
-    callback.setup()
+def callback_of(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> MlflowCallback:
+    monkeypatch.setattr(mlflow, "SECONDS_BETWEEN_TRIES", 0.01)
+    callback = MlflowCallback(settings)
+    callback.setup(project=PROJECT)
     return callback
 
 
-def report(callback: tracker.TrackerCallback, step: int) -> None:
+def report(callback: MlflowCallback, step: int) -> None:
     trial = SimpleNamespace(trial_id="new_00009", config={})
     if step == 1:
         callback.on_trial_start(0, [], trial)
@@ -324,7 +323,7 @@ def test_a_file_that_is_locked(
     address = f"sqlite:///{storage}/mlflow.db?timeout=0.01"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     with locked(storage / "mlflow.db"):
-        (finding,) = tracker.check(settings)
+        (finding,) = MlflowCallback(settings).check()
     assert finding.endswith("database is locked")
     callback = callback_of(settings, monkeypatch)
     report(callback, 1)
@@ -360,29 +359,24 @@ def test_an_experiment_that_is_deleted_while_it_runs(
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    def run(*words: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["tracker", *words])
-        code: int = tracker.main()
-        return code
-
-    return run
+def command() -> Callable[[list[str]], int]:
+    return functools.partial(main, PROJECT)
 
 
 def test_the_command(
-    experiment: tracker.MlflowExperiment,
-    command: Callable[..., int],
+    experiment: MlflowExperiment,
+    command: Callable[[list[str]], int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert command("x") == 0
+    assert command(["sync", "x"]) == 0
     assert capsys.readouterr().out.startswith("MLflow: ")
     assert [steps(experiment, run) for run in runs(experiment).values()] == [STEPS] * 3
 
 
 def test_the_command_with_a_wrong_name(
-    settings: Settings, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    settings: Settings, command: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command("xx") == 2
+    assert command(["sync", "xx"]) == 2
     said = "error: EXPERIMENT_NAME='xx': no such experiment; did you mean x?\n"
     assert capsys.readouterr().err == said
 
@@ -390,12 +384,12 @@ def test_the_command_with_a_wrong_name(
 def test_the_command_while_the_experiment_runs(
     settings: Settings,
     storage: Path,
-    command: Callable[..., int],
+    command: Callable[[list[str]], int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Two at once would log every result twice."""
-    with lock.locked(Storage(str(storage)), "x"):
-        assert command("x") == 2
+    with lock.locked(Folder.open(str(storage)) / "x"):
+        assert command(["sync", "x"]) == 2
     said = "error: EXPERIMENT_NAME='x': it is running, and tells MLflow itself\n"
     assert capsys.readouterr().err == said
 
@@ -405,7 +399,7 @@ def test_the_command_that_is_printed_finds_the_storage(
     storage: Path,
     no_runs: Path,
     monkeypatch: pytest.MonkeyPatch,
-    command: Callable[..., int],
+    command: Callable[[list[str]], int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """It came by a flag, which the next command doesn't know."""
@@ -413,7 +407,7 @@ def test_the_command_that_is_printed_finds_the_storage(
     shutil.copy(no_runs, elsewhere)
     settings = Settings(name="x", storage_path=str(elsewhere.absolute()))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}/mlflow.db?timeout=0.01")
-    monkeypatch.setattr(tracker, "SECONDS_AT_END_IF_LOST", 0)
+    monkeypatch.setattr(mlflow, "SECONDS_AT_END_IF_LOST", 0)
     callback = callback_of(settings, monkeypatch)
     with locked(elsewhere / "mlflow.db"):
         report(callback, 1)
@@ -422,8 +416,9 @@ def test_the_command_that_is_printed_finds_the_storage(
         callback.on_experiment_end([])
     callback.jobs.join()
     printed = capsys.readouterr().out.partition("Send them later: ")[2].splitlines()[0]
-    assert command(*shlex.split(printed)[3:]) == 0, printed
-    assert not (elsewhere / "x" / tracker.WAITING).exists()
+    words = shlex.split(printed)
+    assert command(words[words.index("sync") :]) == 0, printed
+    assert not (elsewhere / "x" / WAITING).exists()
 
 
 def test_results_that_waited(
@@ -434,7 +429,7 @@ def test_results_that_waited(
         if path.name in ("result.json", "progress.csv"):
             path.unlink()
     (first, *_) = edit(storage)
-    experiment = tracker.MlflowExperiment(settings)
+    experiment = MlflowExperiment(PROJECT, settings)
     for step in (1, 2):
         result = {"training_iteration": step, "timestamp": 1, "training_loss": 0.5}
         experiment.waiting = [(first["trial_id"], result)]
@@ -442,24 +437,24 @@ def test_results_that_waited(
     experiment.catch_up()
     found = runs(experiment)
     assert [steps(experiment, found[number]) for number in range(3)] == [STEPS, [3], [3]]
-    assert not (storage / "x" / tracker.WAITING).exists()
+    assert not (storage / "x" / WAITING).exists()
 
 
-def test_a_name_that_is_taken(experiment: tracker.MlflowExperiment) -> None:
+def test_a_name_that_is_taken(experiment: MlflowExperiment) -> None:
     """Of two experiments, in two storages, MLflow would make one."""
     experiment.catch_up()
-    (finding,) = tracker.check(experiment.settings)
+    (finding,) = MlflowCallback(experiment.settings).check()
     assert finding.startswith("EXPERIMENT_NAME='x': MLflow has an experiment of that name")
-    assert tracker.check(experiment.settings.model_copy(update={"resume": "true"})) == []
+    assert MlflowCallback(experiment.settings.model_copy(update={"resume": "true"})).check() == []
     into = experiment.settings.model_copy(update={"resume": "extend", "into": "x"})
-    assert len(tracker.check(into)) == 1
+    assert len(MlflowCallback(into).check()) == 1
     experiment.client.delete_experiment(experiment.id)
-    (finding,) = tracker.check(experiment.settings)
+    (finding,) = MlflowCallback(experiment.settings).check()
     assert f"mlflow experiments restore --experiment-id {experiment.id}" in finding
 
 
 def test_a_server_that_gives_no_answer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
-    (finding,) = tracker.check(settings)
+    (finding,) = MlflowCallback(settings).check()
     assert finding.startswith("MLFLOW_TRACKING_URI='http://***@127.0.0.1:9': ")
     assert "secret" not in finding

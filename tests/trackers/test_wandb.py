@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 import pytest
 import wandb
-from ray_tune_experiment import tracker
+from ray_tune_experiment.harness.trackers.wandb import WandbCallback
+from ray_tune_experiment.project import PROJECT
 from ray_tune_experiment.settings import Settings
 
 KEY = "planted7tracker9secret" * 2
@@ -44,31 +45,31 @@ def services() -> list[Any]:
 
 def test_no_key() -> None:
     """A finding, and no prompt."""
-    (finding,) = tracker.check(Settings())
+    (finding,) = WandbCallback(Settings()).check()
     assert finding.startswith("WANDB_API_KEY: not set")
 
 
 def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    (finding,) = tracker.check(Settings())
+    (finding,) = WandbCallback(Settings()).check()
     assert finding.startswith("WANDB_API_KEY: Failed to authenticate with http://127.0.0.1:9")
     assert KEY not in finding
     assert not services()  # else the end of the command may wait ten minutes for it
 
 
 @pytest.fixture
-def callback(monkeypatch: pytest.MonkeyPatch) -> tracker.TrackerCallback:
+def callback(monkeypatch: pytest.MonkeyPatch) -> WandbCallback:
     monkeypatch.setenv("WANDB_MODE", "offline")
-    callback = tracker.TrackerCallback(Settings(name="x", verbose=0))
-    callback.setup()
+    callback = WandbCallback(Settings(name="x", verbose=0))
+    callback.setup(project=PROJECT)
     return callback
 
 
 TRIAL = SimpleNamespace(trial_id="a_00000", config=ODD)
 
 
-def report(callback: tracker.TrackerCallback, *steps: int) -> None:
+def report(callback: WandbCallback, *steps: int) -> None:
     for step in steps:
         values = {"training_iteration": step, "validation_accuracy": 0.5}
         odd = {"training_loss": math.nan, "validation_log_loss": math.inf}
@@ -86,7 +87,7 @@ def written() -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_odd_hyperparameters_and_results(callback: tracker.TrackerCallback) -> None:
+def test_odd_hyperparameters_and_results(callback: WandbCallback) -> None:
     callback.on_trial_start(0, [], TRIAL)
     report(callback, 1, 2)
     callback.on_trial_complete(0, [], TRIAL)
@@ -96,13 +97,13 @@ def test_odd_hyperparameters_and_results(callback: tracker.TrackerCallback) -> N
     assert [step for step, _ in run["steps"]] == [1, 2]
 
 
-def test_a_result_that_is_repeated(callback: tracker.TrackerCallback) -> None:
+def test_a_result_that_is_repeated(callback: WandbCallback) -> None:
     """As after two resumes, each of which goes back to a checkpoint."""
     for steps in ([1, 2, 3], [2, 3, 4], [4, 5]):
         state = callback.get_state()
-        callback = tracker.TrackerCallback(callback.settings)
+        callback = WandbCallback(callback.settings)
         callback.set_state(state)
-        callback.setup()
+        callback.setup(project=PROJECT)
         callback.on_trial_start(0, [], TRIAL)
         report(callback, *steps)
         callback.on_trial_complete(0, [], TRIAL)
@@ -110,7 +111,7 @@ def test_a_result_that_is_repeated(callback: tracker.TrackerCallback) -> None:
 
 
 def test_its_own_process_is_killed(
-    callback: tracker.TrackerCallback, capfd: pytest.CaptureFixture[str]
+    callback: WandbCallback, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """As when memory is short: the trials continue, and so do their runs."""
     callback.on_trial_start(0, [], TRIAL)
