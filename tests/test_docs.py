@@ -3,7 +3,8 @@
 How a page is run: its ```bash and ```console blocks are one shell session, in order, and must exit
 with 0, or with what the page shows after `echo $?`. In a ```console block, commands start `$ `;
 what is shown below them must be printed, numbers and ids aside, `…` standing for anything. A
-```python block is a script, run where the session is. Comments of Markdown, which a reader does not
+```python block is a script, run where the session is. A ```diff block is an edit: see
+test_customize.py. Comments of Markdown, which a reader does not
 see, say what a command can't:
 
 - `<!-- in: the checkout -->`, `<!-- in: an empty folder -->` or `<!-- in: the project -->` before a
@@ -95,6 +96,8 @@ def read(page: str) -> list[Step]:
 def read_block(
     language: str, block: list[tuple[int, str]], number: int, before: list[Step]
 ) -> list[Step]:
+    if language == "diff":  # what a reader edits: see test_customize.py
+        return []
     if language == "python":
         return [Step("script", "\n".join(line for _, line in block), number)]
     if language == "bash":
@@ -112,7 +115,7 @@ def read_block(
                 assert steps, f"line {n}: a console block begins with `$ `"
                 steps[-1].shown.append(line)
         return steps
-    assert language == "text", f"line {number}: a block must be bash, console, python or text"
+    assert language == "text", f"line {number}: a block must be bash, console, python, diff or text"
     if before and before[-1].kind == "prints":
         before[-1].shown = [line for _, line in block]
     return []
@@ -241,11 +244,13 @@ def published(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def publish(template: Path) -> None:
-    """Change the template and tag the change, as its maintainers do."""
-    changed = template / TREE / "src/{{cookiecutter.package_name}}/harness/__init__.py"
+    """Change a file of the template, add one and tag both, as its maintainers do."""
+    harness = template / TREE / "src/{{cookiecutter.package_name}}/harness"
+    changed, count = harness / "__init__.py", len(run("git", "tag", cwd=template).stdout.split())
     changed.write_text(changed.read_text("utf-8") + "# a later version\n", "utf-8")
-    run("git", "commit", "-q", "-a", "-m", "Change", cwd=template)
-    count = len(run("git", "tag", cwd=template).stdout.split())
+    (harness / f"later_{count}.py").write_text('"""What a later version adds."""\n', "utf-8")
+    run("git", "add", "-A", cwd=template)
+    run("git", "commit", "-q", "-m", "Change", cwd=template)
     run("git", "tag", f"v0.{count + 1}.0", cwd=template)
 
 
@@ -559,26 +564,29 @@ def test_tables_of_questions(page: Path) -> None:
 def settings() -> dict[str, list[str]]:
     """Return the older names of every setting, by its own name."""
     names: dict[str, list[str]] = {}
-    tree = ast.parse(read_source("settings.py"))
-    (fields,) = [n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Settings"]
-    for node in fields:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            texts = re.search(r"AliasChoices\((.*?)\)", ast.unparse(node))
-            aliases = re.findall(r"'(\w+)'", texts[1])[1:] if texts else []
-            names[node.target.id.upper()] = [alias.upper() for alias in aliases]
+    for file in ("settings.py", "harness/settings.py"):
+        (its,) = [n for n in ast.parse(read_source(file)).body if isinstance(n, ast.ClassDef)]
+        for node in its.body:
+            text = ast.unparse(node)
+            if isinstance(node, ast.AnnAssign) and "ClassVar" not in text:
+                texts = re.search(r"AliasChoices\((.*?)\)", text)
+                aliases = re.findall(r"'(\w+)'", texts[1])[1:] if texts else []
+                names[ast.unparse(node.target).upper()] = [alias.upper() for alias in aliases]
     return names
 
 
 def read_source(name: str) -> str:
-    """The source of a generated project's module, with any word for each answer."""
-    return re.sub(r"\{\{.*?\}\}", "answer", (PACKAGE / name).read_text("utf-8"))
+    """The source of a generated project's module, for all answers at once."""
+    text = (PACKAGE / name).read_text("utf-8")
+    return re.sub(r"\{%.*?%\}", "", re.sub(r"\{\{.*?\}\}", "answer", text))
 
 
 # Words in capitals that are no setting of a project.
 WORDS = {
-    *("API", "ARGS", "CHANGELOG", "CPU", "CSV", "FAILURE", "HEAD", "HTML", "JSON", "KILLED"),
-    *("LICENSE", "METRICS", "MIT", "MUTABLE", "NO_COLOR", "PED", "README", "SHA", "TRUSTED", "URI"),
-    *("EXPERIMENT_", "EXPERIMENT_NUM_SAMPELS"),
+    *("API", "ARGS", "CHANGELOG", "CONFIG", "CPU", "CSV", "DEFAULTS", "FAILURE", "HEAD", "HTML"),
+    *("JSON", "KILLED", "LICENSE", "METRICS", "MIT", "MUTABLE", "NO_COLOR", "PED", "PROJECT"),
+    *("README", "SHA", "TRUSTED", "URI"),
+    *("EXPERIMENT_", "EXPERIMENT_MAX_ROWS", "EXPERIMENT_NUM_SAMPELS"),
 }
 OTHERS = ("AWS_", "MLFLOW_", "OMP_", "RAY_", "SIG", "TUNE_", "WANDB_")
 
@@ -586,9 +594,8 @@ OTHERS = ("AWS_", "MLFLOW_", "OMP_", "RAY_", "SIG", "TUNE_", "WANDB_")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_settings_that_are_named_exist(page: Path) -> None:
     known = {name for own, older in settings().items() for name in (own, *older)}
-    named = set(
-        re.findall(r"(?<![\w/.-])[A-Z][A-Z0-9_]{2,}(?![\w.-]*[a-z])", page.read_text("utf-8"))
-    )
+    text = re.sub(r"```diff.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    named = set(re.findall(r"(?<![\w/.-])[A-Z][A-Z0-9_]{2,}(?![\w.-]*[a-z])", text))
     named = {name for name in named if not name.startswith(OTHERS)}
     unknown = {name for name in named if name.removeprefix("EXPERIMENT_") not in known}
     assert unknown - WORDS == set()
@@ -601,7 +608,7 @@ def test_table_of_older_names() -> None:
 
 
 def test_variables_of_ray_that_a_project_sets_are_explained() -> None:
-    ours = set(re.findall(r'"((?:RAY|TUNE)_\w+)"', read_source("harness/tune/ray_environment.py")))
+    ours = set(re.findall(r'"((?:RAY|TUNE)_\w+)"', read_source("harness/ray_environment.py")))
     assert ours - set(table(ROOT / "docs/settings.md", "variable")) == set()
 
 
@@ -629,7 +636,7 @@ def test_every_method_of_the_trainable_is_explained() -> None:
 
 
 def test_tree_in_the_readme() -> None:
-    text = README.read_text("utf-8").partition("```text\nsrc/<package>/\n")[2].partition("```")[0]
+    text = README.read_text("utf-8").partition("```text\nsrc/<package>/")[2].partition("```")[0]
     drawn = set(re.findall(r"^  (\w+(?:\.py|/))", text, re.MULTILINE))
     modules = {p.name + "/" * p.is_dir() for p in PACKAGE.iterdir() if p.name[0] not in "_{"}
     assert modules - {"py.typed"} == drawn
@@ -655,3 +662,65 @@ def test_terms_are_in_the_docs() -> None:
     text = "\n".join(page.read_text("utf-8") for page in PAGES)
     terms = [term.strip() for term in TERMS.replace("\n   ", "").split(";")]
     assert [t for t in terms if not re.search(rf"(?<!\w){re.escape(t)}", text)] == []
+
+
+def said() -> list[str]:
+    """Every text of a generated project's code, `…` for what is filled in."""
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(read_source(str(path.relative_to(PACKAGE))))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [v.value if isinstance(v, ast.Constant) else "…" for v in node.values]
+                found.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return found
+
+
+# What stands for something else in a message that a page shows.
+EXAMPLES = r"…|'[^']*'|ExperimentTrainable(?:\.\w+)?|learning_rate=|\bx\b\S*|[A-Z_]{4,}=\S+|\b\d+\b"
+# What Python says.
+OF_OTHERS = {"No such file or directory", "No space left on device"}
+
+
+def test_messages_that_are_explained_exist() -> None:
+    page, texts = (ROOT / "docs/troubleshooting.md").read_text("utf-8"), said()
+    rows = page.partition("| message |")[2].split("\n\n")[0]
+    for message in re.findall(r"^\| `([^`]+)`", rows, re.MULTILINE):
+        pieces = re.split(EXAMPLES, message)
+        pieces = [piece.strip(" :;,") for piece in pieces]
+        longest = max(pieces, key=len)
+        missing = longest not in OF_OTHERS and not any(longest in text for text in texts)
+        assert not missing, f"{message!r}: {longest!r}"
+
+
+def api() -> dict[str, set[str]]:
+    """The names that the page lists, by module of the harness."""
+    page = (ROOT / "docs/api.md").read_text("utf-8")
+    tables = re.findall(r"^\| `harness\.(\w+)` \|.*?(?=\n\n)", page, re.MULTILINE | re.DOTALL)
+    return {name: {*table(ROOT / "docs/api.md", f"`harness.{name}`")} for name in tables}
+
+
+def test_the_api_is_what_the_modules_export() -> None:
+    exported = {}
+    for name in api():
+        file = f"harness/{name}" + (
+            "/__init__.py" if (PACKAGE / "harness" / name).is_dir() else ".py"
+        )
+        (names,) = [
+            ast.literal_eval(node.value)
+            for node in ast.parse(read_source(file)).body
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        ]
+        exported[name] = set(names)
+    assert exported == api()
+
+
+def test_a_project_s_files_import_nothing_else_of_the_harness() -> None:
+    known = {f"harness.{module}": names for module, names in api().items()}
+    known |= {"harness.trackers.mlflow": {"MlflowCallback"}}
+    known |= {"harness.trackers.wandb": {"WandbCallback"}}
+    for path in PACKAGE.glob("*.py"):
+        for node in ast.walk(ast.parse(read_source(path.name))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("harness"):
+                assert {alias.name for alias in node.names} <= known[str(node.module)], path.name
