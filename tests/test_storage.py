@@ -264,7 +264,7 @@ def test_extend(project: Project, whole: Experiment) -> None:
 
 def writes_whole_files(experiment: Experiment) -> bool:
     """Whether every trial has the storage in which a file is whole, or absent."""
-    (state,) = experiment.folder.glob("experiment_state-*")
+    state = max(experiment.folder.glob("experiment_state-*"))
     trials = [json.loads(trial) for trial, _ in json.loads(state.read_text())["trial_data"]]
     return all(b"WholeFiles" in bytes.fromhex(trial["storage"]["value"]) for trial in trials)
 
