@@ -267,7 +267,7 @@ def test_from_a_bucket_and_into_one(sweep: Sweep) -> None:
             ["export", "x", *place],
             ["export", "x", "--export-path", f"s3://{BUCKET}/current"],
             ["trials", "x"],
-            env=s3.env,
+            **s3.env,
         )
         assert there == here
         assert export[0] == into[0] == 0, (export, into)
@@ -278,7 +278,7 @@ def test_from_a_bucket_and_into_one(sweep: Sweep) -> None:
         assert copy["config"] == facts["config"]
         s3.gate.set("denied")
         unreachable = sweep.project.run_each(
-            ["export", "x", "--export-path", f"s3://{BUCKET}/current"], env=s3.env
+            ["export", "x", "--export-path", f"s3://{BUCKET}/current"], **s3.env
         )
         assert "can't be written" in refusal(unreachable[0])
 

@@ -16,6 +16,8 @@ from tests.faults.project import PACKAGE, Experiment, Project, Trial
 
 pytestmark = [pytest.mark.shared_ray, pytest.mark.timeout(900)]
 
+# For what needs no second worker: to start one is half of a short run.
+ALONE = ("--max-concurrent-trials", 1)
 POINTS = [
     {"hidden_units": 32, "learning_rate": 0.01, "l2": 0.001, "batch_size": 64},
     {"hidden_units": 16, "learning_rate": 1e-05, "l2": 0.01, "batch_size": 128},
@@ -155,7 +157,7 @@ def test_a_search_space_of_any_kind(project: Project) -> None:
     """Sampled, resumed and extended, shown, exported, and what another experiment begins with."""
     with (project.copy_source() / "search_space.py").open("a") as file:
         file.write(RICH)
-    short = ("--num-samples", 2, "--max-iterations", 1, "--max-concurrent-trials", 1)
+    short = ("--num-samples", 2, "--max-iterations", 1, *ALONE)
     said = project.run("run", "--name", "first", *short)
     assert "Traceback" not in said
     for name in RICH_NAMES:
@@ -215,11 +217,11 @@ def test_optuna_with_asha_from_a_file(project: Project) -> None:
 
 
 def test_hyperopt_with_median_from_an_experiment(project: Project) -> None:
-    short = ("--num-samples", 3, "--max-iterations", 1, "--max-concurrent-trials", 1)
+    short = ("--num-samples", 3, "--max-iterations", 1, *ALONE)
     project.run("run", "--name", "earlier", *short, FAULT_SLEEP="0")
     experiment, said = interrupt(
         project,
-        *("--name", "x", "--search-alg", "hyperopt", "--scheduler", "median"),
+        *("--name", "x", "--search-alg", "hyperopt", "--scheduler", "median", *ALONE),
         *("--num-samples", 6, "--max-iterations", 6, "--points-to-evaluate", "earlier:2"),
         when=ended,
     )
@@ -245,7 +247,7 @@ def test_nevergrad(project: Project) -> None:
     experiment, said = interrupt(
         project,
         *("--name", "x", "--search-alg", "nevergrad", "--num-samples", 5, "--max-iterations", 3),
-        *("--points-to-evaluate", "points.json"),
+        *("--points-to-evaluate", "points.json", *ALONE),
         when=ended,
     )
     done, saved = ended(experiment), keep(experiment, "before")
