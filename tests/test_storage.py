@@ -257,7 +257,7 @@ def test_extend(project: Project, whole: Experiment) -> None:
     assert [trial.id for trial in first.trials()][:2] == ids
     refused = project.run_each(("extend", "x"), ("extend", "x", "--num-samples", 1))
     assert [code for code, _ in refused] == [2, 2]
-    (no_limit,), (_, fewer) = (said.splitlines() for _, said in refused)
+    (no_limit,), (fewer,) = (said.splitlines() for _, said in refused)
     assert "--num-samples" in no_limit
     assert "can only grow" in fewer
 
