@@ -87,14 +87,15 @@ def test_a_damaged_record_is_one_line(record: Record, capsys: pytest.CaptureFixt
 def test_show_after_a_kill(record: Record, capsys: pytest.CaptureFixture[str]) -> None:
     configuration = load(PROJECT, ["--name", "x"])
 
-    def shown() -> list[str]:
+    def shown() -> tuple[list[str], bool]:
         print_experiment(configuration)
         lines = capsys.readouterr().out.splitlines()
-        return [line.rpartition(": ")[2] for line in lines if line.startswith("run ")]
+        ends = [line.rpartition(": ")[2] for line in lines if line.startswith("run ")]
+        return ends, f"Resume: {configuration.again('run', '--resume')}" in lines
 
-    assert shown() == ["done", "killed"]
+    assert shown() == (["done", "killed"], True)
     with locked(record.folder):
-        assert shown() == ["done", "running"]
+        assert shown() == (["done", "running"], False)
 
 
 def test_an_experiment_of_another_package(

@@ -178,9 +178,10 @@ def test_what_was_told_to_stop_ends_before_everything_does(trials: list[Trial]) 
     assert stopper.stopped_by == ["GoalStopper"]
 
 
-def test_what_a_scheduler_ends_is_waited_for_too(
+def waiting_for_the_first(
     trials: list[Trial], clock: SimpleNamespace
-) -> None:
+) -> tuple[RestorableStopper, Callbacks]:
+    """A stopper whose time is over, while the first trial was told to stop and has not ended."""
     stopper = make_stopper(Settings(time_budget_s=60))
     callbacks = Callbacks()
     step(callbacks, trials)
@@ -188,6 +189,13 @@ def test_what_a_scheduler_ends_is_waited_for_too(
     report(callbacks, trials, trials[0], answer=True)
     clock.now = 61
     assert not stopper.stop_all()
+    return stopper, callbacks
+
+
+def test_what_a_scheduler_ends_is_waited_for_too(
+    trials: list[Trial], clock: SimpleNamespace
+) -> None:
+    stopper, _ = waiting_for_the_first(trials, clock)
     trials[0].set_status(Trial.ERROR)
     assert stopper.stop_all()
 
@@ -196,13 +204,7 @@ def test_what_a_scheduler_ends_is_waited_for_too(
 def test_a_trial_that_does_not_end_after_all_is_not_waited_for(
     how: str, trials: list[Trial], clock: SimpleNamespace
 ) -> None:
-    stopper = make_stopper(Settings(time_budget_s=60))
-    callbacks = Callbacks()
-    step(callbacks, trials)
-    assert not stopper.stop_all()
-    report(callbacks, trials, trials[0], answer=True)
-    clock.now = 61
-    assert not stopper.stop_all()
+    stopper, callbacks = waiting_for_the_first(trials, clock)
     if how == "recovers":  # its worker is lost, and another one may never come
         callbacks.on_trial_recover(iteration=0, trials=trials, trial=trials[0])
     else:  # population based training lets it train on, from another's checkpoint

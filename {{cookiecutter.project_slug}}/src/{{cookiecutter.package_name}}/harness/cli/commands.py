@@ -117,7 +117,7 @@ def config(configuration: Configuration) -> int:
 
 
 def docs(configuration: Configuration) -> int:
-    """write .env.example and the README's table of settings anew"""
+    """write .env.example and the README's table of settings again"""
     from .documents import write
 
     for path in write(configuration.project, Path.cwd()):

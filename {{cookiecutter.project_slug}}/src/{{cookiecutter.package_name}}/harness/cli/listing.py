@@ -57,9 +57,12 @@ def print_experiment(configuration: Configuration) -> None:
     for number, (run, end) in enumerate(zip(content["runs"], ends, strict=True), 1):
         git = run["git"]
         code = f"commit {git['commit'][:12]}" if git["commit"] else "no commit"
-        changed = f", and {git.get('diff', 'new files')}" if git["dirty"] else ""
-        print(f"run {number} {run['start']} to {run['end'] or 'no end'}: {end}")
+        changed = f" with {git.get('diff', 'uncommitted new files')}" if git["dirty"] else ""
+        until = f" to {run['end']}" if run["end"] else ""
+        print(f"run {number} {run['start']}{until}: {end}")
         print(f"      {code}{changed}; Python {run['python']}, Ray {run['packages'].get('ray')}")
         print(f"      {project.command()} {run['command']}")
+    if outcome not in {"done", "running", "trials failed"}:
+        print(f"Resume: {configuration.again('run', '--resume')}")
     again = f"{project.command()} {record.command(project.settings)} --name …"
     print(f"Again, under another name: {again}")

@@ -32,8 +32,12 @@ def finish(
     configuration: Configuration,
     signals: SignalCallback,
     exports: TrialExports,
+    planned: int,
 ) -> int:
-    """Write down and print how the run ended. Returns the exit code."""
+    """Write down and print how the run ended. Returns the exit code.
+
+    planned: the trials of a whole run, of which Ray makes some only when others have ended
+    """
     settings, folder = configuration.settings, record.folder
     failed, no_export = failed_trials(trials), {}
     print_failures(trials, folder)
@@ -43,7 +47,7 @@ def finish(
     if settings.verbose or failed or no_export:
         print()
     facts: dict[str, Any] = {
-        "stopped_by": _print_stopped(settings, trials),
+        "stopped_by": _print_stopped(settings, trials, planned),
         "trials": len(trials),
         "failed": [trial.trial_id for trial in failed],
         "best": print_best(trials, Ranking.of(settings), folder, record.tuned),
@@ -78,13 +82,15 @@ def finish(
     return code
 
 
-def _print_stopped(settings: RunSettings, trials: Sequence[Trial]) -> list[str]:
+def _print_stopped(settings: RunSettings, trials: Sequence[Trial], planned: int) -> list[str]:
     """Say what ended the experiment before all its trials. Returns the limits."""
     stopper = current_stopper()
     limits = [limit(settings, name) for name in (stopper.stopped_by if stopper else [])]
     if limits:
-        never = sum(not trial.last_result.get("training_iteration") for trial in trials)
-        print(f"Stopped by {', '.join(limits)}; {counted(never, 'trial')} had not started.")
+        reported = {t.trial_id for t in trials if t.last_result.get("training_iteration")}
+        started = reported | {trial.trial_id for trial in failed_trials(trials)}
+        never = counted(max(0, planned - len(started)), "trial")
+        print(f"Stopped by {', '.join(limits)}; {never} had not started.")
     return limits
 
 

@@ -99,7 +99,7 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
         if analysis is None:
             return TRIAL_FAILED
         exports = TrialExports(record.folder, configuration, ready.data)
-        return finish(record, analysis.trials, configuration, signals, exports)
+        return finish(record, analysis.trials, configuration, signals, exports, ready.trials)
 
 
 def _tune(
