@@ -10,13 +10,9 @@ from typing import Any
 import pytest
 from harness.store.storage import Folder
 from harness.store.whole_files import _WholeFile, unreported
-from harness.tune.trainable import (
-    EXPORTED,
-    SEAL,
-    DamagedCheckpoint,
-    StoredTrainable,
-    has_all_files,
-)
+from harness.tune.generators import FILE
+from harness.tune.seal import SEAL, DamagedCheckpoint, has_all_files
+from harness.tune.trainable import EXPORTED, StoredTrainable
 from ray import tune
 from ray.train._internal.storage import StorageContext
 from ray.tune.trainable import trainable as ray_trainable
@@ -150,11 +146,12 @@ def test_all_files_of_a_seal_are_there_or_not(make: Make, tmp_path: Path) -> Non
     trainable.train()
     trainable.save(str(tmp_path / "checkpoint"))
     seal = (tmp_path / "checkpoint" / SEAL).read_bytes()
-    assert has_all_files(seal, {"deep/count": 1, "seal.json": 99, "left over": 3})
-    assert not has_all_files(seal, {"deep/count": 0})
-    assert not has_all_files(seal, {})
+    drawn = {FILE: (tmp_path / "checkpoint" / FILE).stat().st_size}
+    assert has_all_files(seal, {**drawn, "deep/count": 1, "seal.json": 99, "left over": 3})
+    assert not has_all_files(seal, {**drawn, "deep/count": 0})
+    assert not has_all_files(seal, drawn)
     for damaged in (None, b"", b"{}", b"[]", b'{"files": {"deep/count": 1}}', seal[:-9]):
-        assert not has_all_files(damaged, {"deep/count": 1})
+        assert not has_all_files(damaged, {**drawn, "deep/count": 1})
 
 
 def test_without_ray_an_export_fails_as_it_is(make: Make, tmp_path: Path) -> None:

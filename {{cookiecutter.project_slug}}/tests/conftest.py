@@ -15,17 +15,55 @@ from {{cookiecutter.package_name}}.settings import Settings
 
 # A good configuration of the search space: in five iterations, METRIC becomes better.
 CONFIG: dict[str, Any] = {
+{%- if cookiecutter.framework == "scikit-learn" %}
     "hidden_units": 32,
     "learning_rate": 0.01,
     "l2": 1e-4,
     "batch_size": 64,
+{%- elif cookiecutter.framework == "PyTorch" %}
+    "hidden_units": 32,
+    "learning_rate": 0.01,
+    "decay": 0.95,
+    "weight_decay": 0.01,
+    "dropout": 0.1,
+    "clip_norm": 1.0,
+    "batch_size": 64,
+    "compile": False,
+{%- elif cookiecutter.framework == "XGBoost" %}
+    "learning_rate": 0.03,
+    "max_depth": 3,
+    "min_child_weight": 1.0,
+    "subsample": 0.7,
+    "colsample_bytree": 0.7,
+    "l2": 1.0,
+{%- else %}
+    "learning_rate": 0.03,
+    "num_leaves": 8,
+    "min_data_in_leaf": 10,
+    "subsample": 0.7,
+    "colsample": 0.7,
+    "l2": 1.0,
+{%- endif %}
     "seed": 0,
 }
+# What makes a bad one of it, which hardly learns.
+{%- if cookiecutter.framework in ("scikit-learn", "PyTorch") %}
+BAD: dict[str, Any] = {"learning_rate": 1e-6}
+{%- elif cookiecutter.framework == "XGBoost" %}
+BAD: dict[str, Any] = {"min_child_weight": 1000.0}
+{%- else %}
+BAD: dict[str, Any] = {"min_data_in_leaf": 1000}
+{%- endif %}
 
 
 @pytest.fixture
 def config() -> dict[str, Any]:
     return dict(CONFIG)
+
+
+@pytest.fixture
+def bad_config() -> dict[str, Any]:
+    return {**CONFIG, **BAD}
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,10 @@ class Settings(RunSettings, env_prefix="{{cookiecutter.env_prefix}}"):
     """The settings of one run of this project."""
 
     # What Trainable.step reports. METRIC and STOP take these names; the first is METRIC's default.
-    METRICS = ("validation_accuracy", "validation_log_loss", "training_loss")
-    DEFAULTS: ClassVar = {"mode": "max"}
+    METRICS = ("{{cookiecutter.__metric}}", "{{cookiecutter.__second_metric}}", "training_loss")
+    DEFAULTS: ClassVar = {"mode": "{{cookiecutter.__mode}}"}
 
     data_path: FilePath | None = Field(
-        default=None, description="CSV or Parquet file; without it, the bundled digits"
+        default=None, description="CSV or Parquet file; without it, scikit-learn's {{cookiecutter.__bundled_data}}"
     )
     target: str | None = Field(default=None, description="column of DATA_PATH to predict")

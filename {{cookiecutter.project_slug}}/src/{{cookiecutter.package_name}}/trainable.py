@@ -4,23 +4,32 @@ from pathlib import Path
 from typing import Any
 
 from .data import Data, load_data
+from .harness.settings import RunSettings
 from .harness.tune import StoredTrainable
-from .model import Model
+from .model import Model, why_no_gpu
 from .settings import Settings
 
 
 class ExperimentTrainable(StoredTrainable):
     """One trial: a `ray.tune.Trainable` whose logs and exports reach the storage path."""
 
+    @classmethod
+    def check(cls, settings: RunSettings) -> list[str]:
+        """Before a run, on the driver: what speaks against it, a line each."""
+        if settings.resources_per_trial.get("gpu") and (reason := why_no_gpu()):
+            return [f"{settings.given('resources_per_trial')}: {reason}"]
+        return []
+
     def setup(self, config: dict[str, Any], data: Data | None = None) -> None:
         """Once, when a worker takes its first trial. Ray passes the shared `data`."""
         self.data = load_data(Settings()) if data is None else data
-        self.model = Model(config)
+        self.model = Model(config, self.data, self.granted)
 
     def step(self) -> dict[str, float]:
-        """Each iteration: one epoch. What is returned reaches stoppers, schedulers and loggers."""
-        training_loss = self.model.fit_epoch(self.data)
-        return {"training_loss": training_loss, **self.model.evaluate(self.data)}
+        """Each iteration. What is returned reaches stoppers, schedulers and loggers."""
+        training_loss = self.model.fit_step()
+        predicted = self.model.predict(self.data.x_valid)
+        return {"training_loss": training_loss, **self.data.metrics(predicted)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Every CHECKPOINT_FREQUENCY iterations. Ray moves the folder to the storage path."""
@@ -32,7 +41,7 @@ class ExperimentTrainable(StoredTrainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """When a worker takes its next trial: start over, keep the data. True: done."""
-        self.model = Model(new_config)
+        self.model = Model(new_config, self.data, self.granted)
         return True
 
     def cleanup(self) -> None:
@@ -41,9 +50,7 @@ class ExperimentTrainable(StoredTrainable):
 
     def _export_model(self, export_formats: list[str], export_dir: str) -> dict[str, str]:
         """When a trial ends, with EXPORT_FORMATS. Returns the file of each format."""
-        return {
-            name: str(self.model.export(Path(export_dir), self.data)) for name in export_formats
-        }
+        return {name: str(self.model.export(Path(export_dir))) for name in export_formats}
 
     def log_result(self, result: dict[str, Any]) -> None:
         """After each iteration: Ray's hook."""

@@ -1,4 +1,4 @@
-"""Your own file instead of the digits: rewrite it with data.py."""
+"""A file of your own, and the bundled data: rewrite it with data.py."""
 
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,17 @@ def load(path: Path | None, target: str | None) -> Data:
 
 
 def table(rows: int = 40) -> pd.DataFrame:
-    """Numbers, categories, missing values, and a class that follows from them."""
+    """Numbers, categories, missing values, and a target that follows from them."""
     numbers = np.arange(rows, dtype=float)
     frame = pd.DataFrame(
         {
             "size": numbers,
             "colour": np.where(numbers % 3 == 0, "red", "blue"),
-            "kind": np.where(numbers < rows / 2, "small", "large"),
+{%- if cookiecutter.task == "classification" %}
+            "target": np.where(numbers < rows / 2, "small", "large"),
+{%- else %}
+            "target": numbers * 2,
+{%- endif %}
         }
     )
     frame.loc[3, "size"] = np.nan
@@ -33,12 +37,16 @@ def table(rows: int = 40) -> pd.DataFrame:
 def test_a_file_of_your_own(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"rows{suffix}"
     table().to_csv(path, index=False) if suffix == ".csv" else table().to_parquet(path)
-    data = load(path, "kind")
+    data = load(path, "target")
     assert data.x_train.shape == (30, 3)
     assert data.x_valid.shape == (10, 3)
     assert data.x_train.dtype == np.float32
     assert np.isfinite(data.x_train).all()
+{%- if cookiecutter.task == "classification" %}
     assert data.classes.tolist() == ["large", "small"]
+{%- else %}
+    assert sorted([*data.y_train, *data.y_valid]) == [2.0 * n for n in range(40)]
+{%- endif %}
 
 
 @pytest.mark.parametrize(
@@ -54,11 +62,12 @@ def test_a_file_of_your_own(suffix: str, tmp_path: Path) -> None:
 )
 def test_values_may_be_missing(column: "pd.Series[Any]", width: int, tmp_path: Path) -> None:
     table().assign(more=column).to_parquet(tmp_path / "rows.parquet")
-    data = load(tmp_path / "rows.parquet", "kind")
+    data = load(tmp_path / "rows.parquet", "target")
     assert data.x_train.shape == (30, width)
     assert np.isfinite(data.x_train).all()
 
 
+{% if cookiecutter.task == "classification" -%}
 def test_a_sample_has_rows_of_each_class() -> None:
     data = load(None, None)
     sample = data.sample(rows=3)
@@ -67,16 +76,39 @@ def test_a_sample_has_rows_of_each_class() -> None:
         assert np.bincount(labels).tolist() == [3] * 10
 
 
+def test_metrics_of_predictions() -> None:
+    data = load(None, None)
+    right = (data.y_valid[:, np.newaxis] == data.classes).astype(float)
+    metrics = data.metrics(right)
+    assert metrics["validation_accuracy"] == 1
+    assert metrics["validation_log_loss"] == pytest.approx(0, abs=1e-6)
+    assert data.metrics((1 - right) / 9)["validation_accuracy"] == 0
+    assert np.isnan(list(data.metrics(right * np.nan).values())).all()
+{%- else -%}
+def test_a_sample_has_a_few_rows() -> None:
+    sample = load(None, None).sample(rows=20)
+    assert sample.x_train.shape == sample.x_valid.shape == (20, 10)
+    assert sample.y_train.shape == sample.y_valid.shape == (20,)
+
+
+def test_metrics_of_predictions() -> None:
+    data = load(None, None)
+    assert data.metrics(data.y_valid) == {"validation_rmse": 0, "validation_r2": 1}
+    assert data.metrics(data.y_valid + 3)["validation_rmse"] == pytest.approx(3)
+    assert np.isnan(list(data.metrics(data.y_valid * np.nan).values())).all()
+{%- endif %}
+
+
 def test_examples_are_rows_as_an_export_takes_them(tmp_path: Path) -> None:
     table().to_parquet(tmp_path / "rows.parquet")
-    data = load(tmp_path / "rows.parquet", "kind")
+    data = load(tmp_path / "rows.parquet", "target")
     prepared = data.preprocess.transform(data.examples)
     np.testing.assert_allclose(prepared, data.x_valid[:5], rtol=1e-6)
 
 
-def test_the_digits_are_split_alike_each_time() -> None:
+def test_the_bundled_data_are_split_alike_each_time() -> None:
     first, second = load(None, None), load(None, None)
-    assert first.x_train.shape == (1347, 64)
+    assert first.x_train.shape == {{ "(1347, 64)" if cookiecutter.task == "classification" else "(331, 10)" }}
     np.testing.assert_array_equal(first.y_valid, second.y_valid)
 
 
@@ -85,12 +117,20 @@ def test_the_digits_are_split_alike_each_time() -> None:
     [
         (lambda frame: frame, "color", "no column 'color'"),
         (lambda frame: frame, "size", "empty in 1 rows"),
-        (lambda frame: frame.assign(kind=np.arange(len(frame))), "kind", "40 classes in 40 rows"),
-        (lambda frame: frame.assign(kind="same"), "kind", "1 classes"),
-        (lambda frame: frame[["kind"]], "kind", "no column beside"),
-        (lambda frame: frame.assign(size=[[1, 2]] * 40), "kind", "'size' of .*values of type"),
-        (lambda frame: frame.assign(kind=[{"a": 1}] * 40), "kind", "'kind' of .*type dict"),
-        (lambda frame: frame.assign(size=pd.Timedelta(1)), "kind", "of type Timedelta"),
+{%- if cookiecutter.task == "classification" %}
+        (lambda frame: frame.assign(target=np.arange(40)), "target", "40 classes in 40 rows"),
+        (lambda frame: frame.assign(target="same"), "target", "1 classes"),
+{%- else %}
+        (lambda frame: frame.assign(target="text"), "target", "should hold numbers"),
+        (lambda frame: frame.assign(target=frame["size"] > 3), "target", "it holds bool"),
+        (lambda frame: frame.assign(target=1 / frame["size"].fillna(1)), "target", "infinite"),
+        (lambda frame: frame.assign(target=1.5), "target", "1 different values in 40 rows"),
+        (lambda frame: frame.head(7).drop(index=3), "target", "6 different values in 6 rows"),
+{%- endif %}
+        (lambda frame: frame[["target"]], "target", "no column beside"),
+        (lambda frame: frame.assign(size=[[1, 2]] * 40), "target", "'size' of .*values of type"),
+        (lambda frame: frame.assign(target=[{"a": 1}] * 40), "target", "'target' of .*type dict"),
+        (lambda frame: frame.assign(size=pd.Timedelta(1)), "target", "of type Timedelta"),
     ],
 )
 def test_what_does_not_fit_is_named(
@@ -104,13 +144,13 @@ def test_what_does_not_fit_is_named(
 
 def test_a_file_that_is_not_there_or_not_a_table(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        load(tmp_path / "rows.csv", "kind")
+        load(tmp_path / "rows.csv", "target")
     with pytest.raises(ValueError, match="should end in"):
-        load(tmp_path / "rows.xlsx", "kind")
+        load(tmp_path / "rows.xlsx", "target")
 
 
 def test_the_file_and_its_target_go_together(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="TARGET should name its column"):
         load(tmp_path / "rows.csv", None)
-    with pytest.raises(ValueError, match="TARGET='kind'"):
-        load(None, "kind")
+    with pytest.raises(ValueError, match="TARGET='target'"):
+        load(None, "target")

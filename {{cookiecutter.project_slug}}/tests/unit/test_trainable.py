@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from {{cookiecutter.package_name}}.data import Data
-from {{cookiecutter.package_name}}.harness.tune.space import corners
+from {{cookiecutter.package_name}}.harness.tune.space import corners, pairs
 from {{cookiecutter.package_name}}.model import load_export
 from {{cookiecutter.package_name}}.search_space import MUTABLE, search_space
 from {{cookiecutter.package_name}}.settings import Settings
@@ -42,7 +42,7 @@ def test_a_restored_trial_continues_as_if_never_stopped(
     saved = trainable.save(str(tmp_path / "checkpoint"))
     expected = metrics(trainable, 3)
 
-    restored = make_trainable(seed=1)
+    restored = make_trainable()
     restored.restore(saved)
     assert restored.iteration == 1
     assert metrics(restored, 3) == expected
@@ -61,6 +61,15 @@ def test_a_restored_trial_keeps_what_is_mutable(
         restored.restore(saved)
         results.append(metrics(restored))
     assert results[0] != results[1]
+
+
+@pytest.mark.parametrize("key", pairs(search_space()))
+def test_each_hyperparameter_changes_the_results(
+    make_trainable: Make, config: dict[str, Any], key: str
+) -> None:
+    """One that is sampled, but not used by the model, would be tuned in vain."""
+    low, high = (make_trainable(**changed) for changed in pairs(search_space(), config)[key])
+    assert metrics(low, 2) != metrics(high, 2)
 
 
 def test_a_reused_actor_equals_a_new_one(make_trainable: Make) -> None:

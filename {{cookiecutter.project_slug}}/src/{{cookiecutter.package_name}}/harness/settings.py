@@ -105,7 +105,7 @@ class RunSettings(BaseSettings):
     )
 
     # When to stop
-    max_iterations: int = Field(default=10, ge=1, description="epochs a trial may train")
+    max_iterations: int = Field(default=10, ge=1, description="iterations a trial may train")
     stop: Numbers = Field(
         default={}, description='JSON; stop a trial when a value is reached: {"time_total_s": 600}'
     )

@@ -15,7 +15,8 @@ from ..settings import RunSettings
 from ..store.ranking import Ranking
 from ..store.record import Record
 from ..store.saved_trials import SavedTrial
-from ..tune.trainable import SEAL, DamagedCheckpoint, StoredTrainable
+from ..tune.seal import SEAL, DamagedCheckpoint
+from ..tune.trainable import StoredTrainable
 
 CHECKPOINT = "checkpoint_*"
 TRIES = 3  # to read the checkpoints of a running experiment

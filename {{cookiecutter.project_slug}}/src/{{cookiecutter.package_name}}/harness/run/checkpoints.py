@@ -10,7 +10,7 @@ from ray.tune.experiment import Trial
 
 from ..store.storage import Folder
 from ..tune.ray_internals import TrainingResult
-from ..tune.trainable import SEAL, has_all_files
+from ..tune.seal import SEAL, has_all_files
 
 
 def storage_of(folder: Folder, trial: Trial) -> Any:

@@ -11,7 +11,8 @@ from ray.tune.experiment import Trial
 
 from ..configuration import Configuration
 from ..store.storage import Folder
-from ..tune.trainable import EXPORTED, SEAL, StoredTrainable, exported_note, has_all_files
+from ..tune.seal import SEAL, has_all_files
+from ..tune.trainable import EXPORTED, StoredTrainable, exported_note
 
 
 class NoCheckpoint(Exception):

@@ -121,6 +121,7 @@ class Preflight:
         self.findings += check_scheduler(settings, space, self.parts.mutable, self.trials)
         self._check_size()
         self._check_callbacks()
+        self.findings += getattr(self.parts.trainable, "check", lambda _: [])(settings)
         try:
             self.data = dataset.load(self.configuration.project, settings)
         except Refusal as refusal:

@@ -6,9 +6,10 @@ from .plan import Plan, trial_folder
 from .schedulers import make_scheduler
 from .search import ModelSearch, make_search
 from .stopping import RestorableStopper, TimeBudgetStopper
-from .trainable import StoredTrainable
+from .trainable import Granted, StoredTrainable
 
 __all__ = [
+    "Granted",
     "ModelSearch",
     "Plan",
     "RestorableStopper",

@@ -133,6 +133,23 @@ def corners(space: Space) -> list[Space]:
     return found
 
 
+def pairs(space: Space, config: Space | None = None) -> dict[str, tuple[Space, Space]]:
+    """For each hyperparameter, by name, two configurations that differ in it alone.
+
+    config: the values of all others, by default a corner's; the one has the domain's least and
+    largest value, or its first and last category. A domain with one value is left out.
+    """
+    found, config = {}, corners(space)[0] if config is None else config
+    for name, (path, domain) in variables(space).items():
+        ends = [] if isinstance(domain, Function) else _ends(domain)
+        if len(ends) > 1:
+            low, high = copy.deepcopy(config), copy.deepcopy(config)
+            for changed, value in ((low, ends[0]), (high, ends[-1])):
+                assign_value(changed, path, value)
+            found[name] = low, high
+    return found
+
+
 def _ends(domain: Domain) -> list[Any]:
     if isinstance(domain, Categorical):
         return list(domain.categories)

@@ -1,32 +1,50 @@
 """Ray's Trainable, with what a long run needs: sealed checkpoints, and exports that are kept."""
 
 import functools
-import hashlib
 import json
 import os
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, cast
 
+import ray
 from pyarrow import fs
 from ray import cloudpickle, tune
 from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 from ray.tune.result import RESULT_DUPLICATE, TRIAL_INFO
 
+from ..settings import RunSettings
 from ..store.storage import check_arrived
+from .generators import Generators
 from .ray_internals import TrainingResult
+from .seal import SEAL, STATE, DamagedCheckpoint, checked, described
 
-SEAL = "seal.json"
 EXPORTED = "exported.json"  # in a trial's folder, once its model is exported
-STATE = "state.pkl"  # what a `save_checkpoint` returned that returns a dict
 
 
-class DamagedCheckpoint(OSError):
-    """A checkpoint that is not what was saved."""
+@dataclass(frozen=True)
+class Granted:
+    """What a trial may use of the machine that it runs on.
+
+    Attributes
+    ----------
+    cpus : int
+        The CPUs of RESOURCES_PER_TRIAL, rounded down; at least 1. So many threads.
+    gpus : float
+        The GPUs; a part of one is less than 1. 0 without Ray.
+    gpu : int or None
+        Which one, as PyTorch counts those that the process sees; the first of several. None: a GPU
+        that the process sees belongs to others.
+    """
+
+    cpus: int
+    gpus: float
+    gpu: int | None
 
 
 class StoredTrainable(tune.Trainable):
@@ -38,6 +56,9 @@ class StoredTrainable(tune.Trainable):
     A trial that was killed after its last result, before it was exported, only ends when it is
     restored: `train` repeats that result, as Ray's function trainables do when they return.
 
+    The global random generators of Python, NumPy and PyTorch are seeded for each trial with
+    `config["seed"]`, and part of its checkpoints.
+
     It also keeps what `_export_model` writes: Ray copies a trial's working folder to the storage
     path while it trains, and asks for the export after the last copy (seen in Ray 2.60,
     TuneController._schedule_trial_stop). An export that fails does not fail the trial: the driver
@@ -45,6 +66,28 @@ class StoredTrainable(tune.Trainable):
     """
 
     _is_done = False
+
+    def __init__(self, config: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        self._generators = _seeded(config)
+        with self._generators:
+            super().__init__(config, *args, **kwargs)
+
+    @classmethod
+    def check(cls, settings: RunSettings) -> list[str]:
+        """Before a run, on the driver: what speaks against it, a line each."""
+        return []
+
+    @property
+    def granted(self) -> Granted:
+        """What this trial may use of its machine."""
+        resources = self.trial_resources
+        bundle = resources.bundles[0] if resources else {}
+        ids = [] if self._storage is None else ray.get_gpu_ids()
+        return Granted(
+            cpus=min(int(bundle.get("CPU", 1)) or 1, os.cpu_count() or 1),
+            gpus=bundle.get("GPU", 0.0) if ids else 0.0,
+            gpu=_position(str(ids[0])) if ids else None,
+        )
 
     @classmethod
     def without_ray(
@@ -92,13 +135,15 @@ class StoredTrainable(tune.Trainable):
         return saved
 
     def _seal(self, save_checkpoint: Callable[[str], Any], folder: str) -> None:
-        state = save_checkpoint(folder)
+        with self._generators:
+            state = save_checkpoint(folder)
+            self._generators.save(Path(folder))
         if isinstance(state, dict):  # Ray would write it after the seal
             with Path(folder, STATE).open("wb") as file:
                 cloudpickle.dump(state, file)
         last: dict[str, Any] = self._last_result or {}
         kept = {k: v for k, v in last.items() if isinstance(v, int | float | str | bool)}
-        files = _described(Path(folder))
+        files = described(Path(folder))
         size = Path(folder, SEAL).write_text(json.dumps({"files": files, "result": kept}))
         self._sealed = {SEAL: size, **{file: size for file, (size, _) in files.items()}}
 
@@ -135,8 +180,18 @@ class StoredTrainable(tune.Trainable):
         if self._is_done:
             self._is_done = False
             return {RESULT_DUPLICATE: True}
-        result: dict[str, Any] = super().train()  # type: ignore[no-untyped-call]
+        with self._generators:
+            result: dict[str, Any] = super().train()  # type: ignore[no-untyped-call]
         return result
+
+    def reset(self, new_config: dict[str, Any], *args: Any, **kwargs: Any) -> bool:
+        """Let this worker take its next trial. Same arguments and result as Ray's."""
+        self._generators = _seeded(new_config)
+        with self._generators:
+            done: bool = super().reset(  # type: ignore[no-untyped-call]
+                new_config, *args, **kwargs
+            )
+        return done
 
     def restore_folder(self, folder: Path) -> None:
         """Restore the checkpoint in a folder of this machine. Raises DamagedCheckpoint."""
@@ -158,7 +213,8 @@ class StoredTrainable(tune.Trainable):
             self._restore_another(checkpoint_path, error)
 
     def _restore(self, checkpoint: Any) -> None:
-        with _instead(self, "load_checkpoint", functools.partial(_checked, self.load_checkpoint)):
+        load = functools.partial(checked, self.load_checkpoint, self._generators)
+        with self._generators, _instead(self, "load_checkpoint", load):
             super().restore(checkpoint)
         result: dict[str, Any] = getattr(checkpoint, "metrics", {})
         self._is_done = bool(result.get("done"))
@@ -194,38 +250,14 @@ def _instead(trainable: StoredTrainable, method: str, call: Any) -> Iterator[Non
         delattr(trainable, method)
 
 
-def _checked(load_checkpoint: Callable[[Any], Any], folder: str) -> None:
-    """Call a `load_checkpoint` with the folder, or the dict, of a checkpoint that is whole."""
-    try:
-        described = json.loads(Path(folder, SEAL).read_text())["files"]
-    except FileNotFoundError:
-        raise DamagedCheckpoint("it has no seal: not all of it was saved") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise DamagedCheckpoint("its seal is damaged") from None
-    if described != _described(Path(folder)):
-        raise DamagedCheckpoint("its files are not those that were saved")
-    state = Path(folder, STATE)
-    load_checkpoint(cloudpickle.loads(state.read_bytes()) if state.exists() else folder)
+def _seeded(config: dict[str, Any]) -> Generators:
+    return Generators(int(config.get("seed", 0)))
 
 
-def _described(folder: Path) -> dict[str, list[Any]]:
-    """The size and the digest of each file in a checkpoint's folder."""
-    described: dict[str, list[Any]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != SEAL and not path.name.startswith("."):
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            described[path.relative_to(folder).as_posix()] = [path.stat().st_size, digest]
-    return described
-
-
-def has_all_files(seal: bytes | None, sizes: dict[str, int]) -> bool:
-    """Whether the files that a seal names are there, by the size of each file."""
-    try:
-        described = json.loads(seal or b"")["files"]
-        return all(sizes.get(file) == size for file, (size, _) in described.items())
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return False
+def _position(gpu_id: str) -> int:
+    """Where a GPU is among those that the process sees: Ray shows it its own alone, or all."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return visible.index(gpu_id) if gpu_id in visible else int(gpu_id)
 
 
 def exported_note(exported: dict[str, str], folder: Path, iteration: int) -> str:
