@@ -34,8 +34,8 @@ predicted = []
 for folder, config in checkpoints:
     trainable = ExperimentTrainable.without_ray(config, data, Path(sys.argv[3]), {{"cpu": 1}})
     trainable.restore_folder(Path(folder))
-    probabilities = trainable.model.classifier.predict_proba(data.x_valid)
-    predicted.append([trainable.model.evaluate(data), probabilities.tolist()])
+    probabilities = trainable.model.predict(data.x_valid)
+    predicted.append([data.metrics(probabilities), probabilities.tolist()])
 print("\\n" + json.dumps(predicted))
 """
 # The same from exported models, where there is no Ray.

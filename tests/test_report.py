@@ -43,31 +43,32 @@ def search_space():
 '''
 FAULTS = f"""
 
-_sound_fit_epoch = Model.fit_epoch
+_sound_fit_step = Model.fit_step
 
 
-def _worse_fit_epoch(self, data):
-    if hasattr(self.classifier, "coefs_") and self.classifier.learning_rate_init == 0.05:
+def _worse_fit_step(self):
+    if hasattr(self.estimator, "coefs_") and self.estimator.learning_rate_init == 0.05:
         raise RuntimeError("s3://key:{SECRET}@host {HOSTILE}")
-    return _sound_fit_epoch(self, data)
+    return _sound_fit_step(self)
 
 
-Model.fit_epoch = _worse_fit_epoch
-_sound_evaluate = Model.evaluate
+Model.fit_step = _worse_fit_step
+_sound_predict = Model.predict
 
 
-def _worse_evaluate(self, data):
-    found = _sound_evaluate(self, data)
-    if self.classifier.learning_rate_init == 0.002:
-        found["validation_log_loss"] = 99.0
-    if len(data.x_train) >= 200 and self.classifier.learning_rate_init == 0.09:
-        return dict.fromkeys(found, float("nan"))
+def _worse_predict(self, features):
+    found = _sound_predict(self, features)
+    if self.estimator.learning_rate_init == 0.002:  # sure of what is wrong
+        labels = np.searchsorted(self.data.classes, self.data.y_valid)
+        found = np.roll(np.eye(found.shape[1]), 1, axis=0)[labels]
+    if len(self.data.x_train) >= 200 and self.estimator.learning_rate_init == 0.09:
+        return found * float("nan")
     return found
 
 
-Model.evaluate = _worse_evaluate
+Model.predict = _worse_predict
 """
-LIMITS = ("--max-iterations", 3, "--stop", '{"validation_log_loss": 50}')
+LIMITS = ("--max-iterations", 3, "--stop", '{"validation_log_loss": 20}')
 # The largest has more results, and more complete trials, than a page draws.
 SIZES = {"of-1": 1, "of-20": 20, "of-400": 400}
 
@@ -337,7 +338,7 @@ def test_the_answer_comes_first(place: Project, chromium: BrowserContext) -> Non
     assert text.index("1 of 5 trials failed") < text.index(best)
     assert "run --name x --resume errored" in text
     assert "export x" in text
-    limits = "--max-iterations 3 --stop '{\"validation_log_loss\": 50.0}'"
+    limits = "--max-iterations 3 --stop '{\"validation_log_loss\": 20.0}'"
     assert f"run --num-samples 1 {limits} --name x-again" in text
     with opened(chromium, page(place, "no-history"), 390) as watched:
         assert "No history" in watched.page.locator("main").inner_text()

@@ -358,13 +358,13 @@ def test_provenance(project: Project) -> None:
 
 @pytest.mark.shared_ray
 def test_resources_that_no_node_has(project: Project) -> None:
-    wanted = ("--num-samples", 1, "--resources-per-trial", json.dumps({"cpu": 1, "gpu": 1}))
+    wanted = ("--num-samples", 1, "--resources-per-trial", json.dumps({"cpu": 1, "rare": 1}))
     run = project.start("run", "--name", "x", *wanted)
     assert run.wait() == 2, run.said
     assert not run.gone(agents=False)
     last = run.said.splitlines()[-1]
     assert last.startswith("error: ")
-    assert "GPU" in last
+    assert "rare" in last
     assert "WAIT_FOR_RESOURCES" in last
     assert "Traceback" not in run.said
     assert not (project.folder / "results/x").exists()

@@ -37,7 +37,7 @@ MODEL = """
 import os
 import time
 
-_fit_epoch = Model.fit_epoch
+_fit_step = Model.fit_step
 
 
 def _held(rate):
@@ -47,46 +47,46 @@ def _held(rate):
         return False
 
 
-def _faulty_fit_epoch(self, data):
-    if len(data.x_train) < 200:
-        return _fit_epoch(self, data)
+def _faulty_fit_step(self):
+    if len(self.data.x_train) < 200:
+        return _fit_step(self)
     time.sleep(float(os.environ.get("FAULT_SLEEP", "0")))
-    if hasattr(self.classifier, "coefs_"):
-        while _held(repr(self.classifier.learning_rate_init)):
+    if hasattr(self.estimator, "coefs_"):
+        while _held(repr(self.estimator.learning_rate_init)):
             time.sleep(0.02)
     fault = os.environ.get("FAULT", "")
-    if self.classifier.learning_rate_init < float(os.environ.get("FAULT_ABOVE", "0")):
+    if self.estimator.learning_rate_init < float(os.environ.get("FAULT_ABOVE", "0")):
         fault = ""
-    if fault == "raise" and hasattr(self.classifier, "coefs_"):
+    if fault == "raise" and hasattr(self.estimator, "coefs_"):
         raise RuntimeError("the planted fault")
-    loss = _fit_epoch(self, data)
+    loss = _fit_step(self)
     if trace := os.environ.get("FAULT_TRACE"):
-        epoch = round(self.classifier.t_ / len(data.x_train))
+        epoch = round(self.estimator.t_ / len(self.data.x_train))
         with open(trace, "a") as file:
-            file.write(f"{self.classifier.learning_rate_init!r} {epoch} {os.getpid()}\\n")
+            file.write(f"{self.estimator.learning_rate_init!r} {epoch} {os.getpid()}\\n")
     if fault == "nan":
-        self.classifier.coefs_[0][:] = np.nan
+        self.estimator.coefs_[0][:] = np.nan
     return loss
 
 
-Model.fit_epoch = _faulty_fit_epoch
+Model.fit_step = _faulty_fit_step
 
 _export = Model.export
 
 
-def _faulty_export(self, folder, data):
+def _faulty_export(self, folder):
     import signal
     import sys
 
-    if len(data.x_train) < 200:
-        return _export(self, folder, data)
+    if len(self.data.x_train) < 200:
+        return _export(self, folder)
     time.sleep(float(os.environ.get("FAULT_EXPORT_SLEEP", "0")))
     fault = os.environ.get("FAULT_EXPORT", "")
     if fault == "raise":
         raise RuntimeError("the planted fault")
     if fault == "lost" and "default_worker" in sys.argv[0]:
         os.kill(os.getpid(), signal.SIGKILL)
-    return _export(self, folder, data)
+    return _export(self, folder)
 
 
 Model.export = _faulty_export
@@ -542,7 +542,8 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def measured(row: dict[str, Any]) -> tuple[float, ...]:
-    return (row["training_loss"], row["validation_accuracy"], row["validation_log_loss"])
+    names = sorted(name for name in row if name.startswith(("training_", "validation_")))
+    return tuple(row[name] for name in names if name != "training_iteration")
 
 
 @contextlib.contextmanager

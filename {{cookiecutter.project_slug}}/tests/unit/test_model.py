@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from {{cookiecutter.package_name}}.data import Data
-from {{cookiecutter.package_name}}.harness.tune import Granted
+from {{cookiecutter.package_name}}.harness.project import Granted
 from {{cookiecutter.package_name}}.model import Model, load_export
 
 Train = Callable[..., Model]

@@ -1,4 +1,4 @@
-"""What a project hands to the harness, which imports nothing of the project itself."""
+"""What a project hands to the harness, which imports nothing of the project; what a trial gets."""
 
 import os
 import shlex
@@ -11,7 +11,7 @@ from typing import Any
 
 from .settings import RunSettings
 
-__all__ = ["Parts", "Project"]
+__all__ = ["Granted", "Parts", "Project"]
 
 
 @dataclass(frozen=True)
@@ -84,3 +84,23 @@ class Project:
         elif Path(started[0]).is_relative_to(Path.cwd()):
             started[0] = os.path.relpath(started[0])
         return shlex.join([*started, *words])
+
+
+@dataclass(frozen=True)
+class Granted:
+    """What a trial may use of the machine that it runs on.
+
+    Attributes
+    ----------
+    cpus : int
+        The CPUs of RESOURCES_PER_TRIAL, rounded down; at least 1. So many threads.
+    gpus : float
+        The GPUs; a part of one is less than 1. 0 without Ray.
+    gpu : int or None
+        Which one, as PyTorch counts those that the process sees; the first of several. None: a GPU
+        that the process sees belongs to others.
+    """
+
+    cpus: int
+    gpus: float
+    gpu: int | None

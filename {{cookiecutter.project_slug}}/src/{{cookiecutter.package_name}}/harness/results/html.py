@@ -20,7 +20,10 @@ from ..store.record import OF_THE_COMMAND
 from .experiment import CONFIG, Experiment
 from .plots import Plot, best_by_iteration, histories, plots
 
-VERSIONS = ("ray", "optuna", "scikit-learn", "numpy", "pandas")  # the others are in a fold
+VERSIONS = (  # the others are in a fold
+    *("ray", "optuna", "scikit-learn", "torch", "xgboost", "xgboost-cpu", "lightgbm"),
+    *("numpy", "pandas", "modin"),
+)
 NOTHING = "—"  # in place of what is not there
 SCOPES = {
     "all": "the best result of each trial counts",

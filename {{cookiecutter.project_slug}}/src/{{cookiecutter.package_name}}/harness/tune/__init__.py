@@ -6,10 +6,9 @@ from .plan import Plan, trial_folder
 from .schedulers import make_scheduler
 from .search import ModelSearch, make_search
 from .stopping import RestorableStopper, TimeBudgetStopper
-from .trainable import Granted, StoredTrainable
+from .trainable import StoredTrainable
 
 __all__ = [
-    "Granted",
     "ModelSearch",
     "Plan",
     "RestorableStopper",

@@ -7,7 +7,6 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, cast
@@ -18,6 +17,7 @@ from ray import cloudpickle, tune
 from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 from ray.tune.result import RESULT_DUPLICATE, TRIAL_INFO
 
+from ..project import Granted
 from ..settings import RunSettings
 from ..store.storage import check_arrived
 from .generators import Generators
@@ -25,26 +25,6 @@ from .ray_internals import TrainingResult
 from .seal import SEAL, STATE, DamagedCheckpoint, checked, described
 
 EXPORTED = "exported.json"  # in a trial's folder, once its model is exported
-
-
-@dataclass(frozen=True)
-class Granted:
-    """What a trial may use of the machine that it runs on.
-
-    Attributes
-    ----------
-    cpus : int
-        The CPUs of RESOURCES_PER_TRIAL, rounded down; at least 1. So many threads.
-    gpus : float
-        The GPUs; a part of one is less than 1. 0 without Ray.
-    gpu : int or None
-        Which one, as PyTorch counts those that the process sees; the first of several. None: a GPU
-        that the process sees belongs to others.
-    """
-
-    cpus: int
-    gpus: float
-    gpu: int | None
 
 
 class StoredTrainable(tune.Trainable):

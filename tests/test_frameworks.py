@@ -1,0 +1,309 @@
+"""Every framework is as real as the first, for both tasks, and only a few files know which one."""
+
+import ast
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT, TREE, Tree, with_cookiecutter
+from tests.faults.kill import resume_command
+from tests.faults.project import PACKAGE, STORAGE, Project, using
+
+QUESTIONS = yaml.safe_load((ROOT / "copier.yml").read_text("utf-8"))
+FRAMEWORKS: list[str] = QUESTIONS["framework"]["choices"]
+TASKS: list[str] = QUESTIONS["task"]["choices"]
+PAIRS = [(framework, task) for framework in FRAMEWORKS for task in TASKS]
+OTHERS = PAIRS[1:]  # the first has the tests of everything else
+SOURCE = f"src/{PACKAGE}"
+# The files that may know the framework: the model, what is tuned, what is installed, a sentence.
+KNOWS = {
+    *(f"{SOURCE}/model.py", f"{SOURCE}/search_space.py"),
+    *("pyproject.toml", "tests/conftest.py", "README.md"),
+}
+# Sweeps of the other frameworks, each with another task than its neighbour.
+SWEEPS = [(framework, TASKS[index % 2]) for index, framework in enumerate(FRAMEWORKS[1:])]
+GPU = {
+    "scikit-learn": "scikit-learn trains on the CPU",
+    "PyTorch": r"PyTorch \S+ is a build for the CPU",
+    "XGBoost": "this XGBoost is a build for the CPU",
+    "LightGBM": "the wheels of LightGBM train on the CPU",
+}
+
+Projects = dict[tuple[str, str], tuple[Path, Tree]]
+
+
+@pytest.fixture(scope="module")
+def projects(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Projects:
+    """A project of each framework and task."""
+    found = {}
+    for framework, task in PAIRS:
+        folder = tmp_path_factory.mktemp(f"{framework}-{task}")
+        rendering = with_cookiecutter(template, folder, {"framework": framework, "task": task})
+        assert not rendering.refusal
+        found[framework, task] = rendering.project, rendering.tree
+    return found
+
+
+def python(project: Path, *words: str, code: int = 0) -> str:
+    """Run this Python in a project. Returns what it printed."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("EXPERIMENT_")}
+    paths = {"PYTHONPATH": str(project / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=project,
+        env={**kept, **paths},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == code, done.stdout
+    return done.stdout
+
+
+# ------------------------------------------------------------ who knows the framework
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_few_files_know_the_framework(projects: Projects, task: str) -> None:
+    _, first = projects[FRAMEWORKS[0], task]
+    for framework in FRAMEWORKS[1:]:
+        _, tree = projects[framework, task]
+        assert tree.keys() == first.keys()
+        assert {path for path in tree if tree[path] != first[path]} <= KNOWS
+
+
+def test_a_model_is_one_whole_file_with_the_same_methods() -> None:
+    found = {}
+    for path in (ROOT / TREE / "src/{{cookiecutter.package_name}}").glob(
+        "{{cookiecutter.__*_file}}"
+    ):
+        text = path.read_text("utf-8")
+        assert not re.search(r"\{[{%]", text), path
+        body = ast.parse(text).body
+        (model,) = [n for n in body if isinstance(n, ast.ClassDef) and n.name == "Model"]
+        signatures = {
+            node.name: ast.unparse(node.args)
+            for node in model.body
+            if isinstance(node, ast.FunctionDef)
+            if node.name == "__init__" or not node.name.startswith("_")
+        }
+        functions = {node.name for node in body if isinstance(node, ast.FunctionDef)}
+        assert {"why_no_gpu", "load_export"} <= functions
+        found[path.name] = signatures
+    assert len(found) == len(PAIRS)
+    assert len({json.dumps(signatures) for signatures in found.values()}) == 1, found
+
+
+def test_the_team_s_files_are_short(projects: Projects) -> None:
+    for pair, (project, _) in projects.items():
+        package = (project / SOURCE).glob("*.py")
+        lines = {path.name: len(path.read_text("utf-8").splitlines()) for path in package}
+        assert sum(lines.values()) <= 680, (pair, lines)
+        assert max(lines.values()) <= 180, (pair, lines)
+
+
+# ------------------------------------------------------------ the generated tests
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("framework", "task"), OTHERS)
+def test_the_unit_tests_pass(projects: Projects, framework: str, task: str) -> None:
+    """The contract: metrics, exact resume, reuse, each hyperparameter, corners, export."""
+    project, _ = projects[framework, task]
+    assert " passed in " in python(project, "-m", "pytest", "-p", "no:cacheprovider", "tests/unit")
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_hyperparameter_that_is_not_used_is_found(projects: Projects, framework: str) -> None:
+    """The test of each hyperparameter can fail: here is one that the model knows nothing of."""
+    project, _ = projects[framework, TASKS[0]]
+    space = project / SOURCE / "search_space.py"
+    text = space.read_text("utf-8")
+    try:
+        space.write_text(text.replace("return {", 'return {"unused": tune.uniform(0, 1),', 1))
+        words = ("-m", "pytest", "-p", "no:cacheprovider", "tests/unit/test_trainable.py")
+        said = python(project, *words, "-k", "test_each_hyperparameter", code=1)
+    finally:
+        space.write_text(text)
+    assert re.findall(r"^FAILED \S+\[(\w+)\]", said, re.MULTILINE) == ["unused"]
+
+
+# ------------------------------------------------------------ sweeps
+
+
+@pytest.fixture(params=SWEEPS, ids=lambda pair: "-".join(pair))
+def sweep(
+    request: pytest.FixtureRequest, projects: Projects, cluster: str, tmp_path: Path
+) -> Iterator[Project]:
+    """A project of another framework, whose storage can kill a run."""
+    source, _ = projects[request.param]
+    files = source / SOURCE / "harness/store/whole_files.py"
+    if STORAGE not in (text := files.read_text("utf-8")):
+        files.write_text(text + STORAGE)
+    with using(source, Path(sys.executable), tmp_path, cluster=cluster) as project:
+        yield project
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.shared_ray
+def test_a_sweep_is_killed_resumed_warmed_and_exported(sweep: Project) -> None:
+    small = ("--num-samples", 3, "--max-iterations", 4, "--max-concurrent-trials", 1)
+    sweep.run("run", "--name", "whole", *small)
+    whole = sweep.experiment("whole")
+
+    # Killed as the second trial saves, in the worker that the first one used.
+    sweep.fault_kill.write_text("after */trial_*_00001/checkpoint_000001/seal.json")
+    run = sweep.start("run", "--name", "x", *small, "--max-failures", 0)
+    run.until(sweep.fault_kill.with_suffix(".done").exists)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    sweep.fault_kill.unlink()
+    assert not run.gone(agents=False)
+    (shown,) = sweep.run_each(["show", "x"])
+    experiment = sweep.experiment("x")
+    assert 0 < sum(map(len, map(experiment.results, range(2)))) < 12
+    sweep.run(*resume_command(sweep, shown[1]))
+    assert [trial.status for trial in experiment.trials()] == ["TERMINATED"] * 3
+    assert experiment.metrics() == whole.metrics()
+    experiment.check_files()
+
+    # pbt changes values while trials train; the first trials are the best ones of before.
+    pbt = ("--scheduler", "pbt", "--points-to-evaluate", "x:2", "--num-samples", 2)
+    sweep.run("run", "--name", "bred", *pbt, "--max-iterations", 4)
+    bred = sweep.experiment("bred")
+    assert [trial.iteration for trial in bred.trials()] == [4, 4]
+    sweep.run("run", "--name", "halved", *small, "--scheduler", "asha", "--search-alg", "optuna")
+
+    ended = sweep.run_each(
+        ["report", "x", "bred", "halved"], ["export", "x"], ["report", "x"], ["show", "x"]
+    )
+    assert [code for code, _ in ended] == [0] * 4, ended
+    facts = json.loads((experiment.folder / "best/export.json").read_text("utf-8"))
+    exported = experiment.folder / "best" / facts["files"]["model"]["file"]
+    script = (
+        "import sys; from pathlib import Path\n"
+        f"from {PACKAGE}.data import load_data\n"
+        f"from {PACKAGE}.model import load_export\n"
+        f"from {PACKAGE}.settings import Settings\n"
+        "assert 'ray' not in sys.modules\n"
+        "examples = load_data(Settings()).examples\n"
+        "print(len(load_export(Path(sys.argv[1])).predict(examples)))"
+    )
+    loaded = sweep.start_program("-c", script, exported)
+    assert loaded.wait() == 0, loaded.said
+    assert loaded.said == "5\n"
+
+
+# ------------------------------------------------------------ devices, threads, files
+
+MODEL = f"""
+import json, math, sys
+from pathlib import Path
+from {PACKAGE}.data import load_data
+from {PACKAGE}.harness.project import Granted
+from {PACKAGE}.model import Model, load_export
+from {PACKAGE}.settings import Settings
+sys.path.insert(0, "tests")
+from conftest import CONFIG
+data, folder = load_data(Settings()), Path(sys.argv[1])
+def model(cpus=1, **changes):
+    return Model({{**CONFIG, **changes}}, data, Granted(cpus=cpus, gpus=0, gpu=None))
+"""
+
+
+@pytest.mark.parametrize("framework", ["scikit-learn", "PyTorch"])
+@pytest.mark.parametrize("task", TASKS)
+def test_weights_that_run_away_are_nan(
+    projects: Projects, framework: str, task: str, tmp_path: Path
+) -> None:
+    check = """
+runaway = model(learning_rate=1e30)
+losses = [runaway.fit_step() for _ in range(6)]
+assert math.isnan(losses[-1]), losses
+values = data.metrics(runaway.predict(data.x_valid)).values()
+assert all(map(math.isnan, values)), values
+"""
+    python(projects[framework, task][0], "-c", MODEL + check, str(tmp_path))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS[1:])
+def test_threads_are_those_of_the_trial(projects: Projects, framework: str, tmp_path: Path) -> None:
+    """As the library itself says it; scikit-learn takes the number that Ray sets."""
+    says = {
+        "PyTorch": "import torch; print(torch.get_num_threads())",
+        "XGBoost": "print(json.loads(trained.booster.save_config())"
+        "['learner']['generic_param']['nthread'])",
+        "LightGBM": "print(trained.booster.params['num_threads'])",
+    }
+    for cpus in (1, 2):
+        check = f"trained = model(cpus={cpus})\ntrained.fit_step()\n{says[framework]}"
+        said = python(projects[framework, TASKS[0]][0], "-c", MODEL + check, str(tmp_path))
+        assert said == f"{cpus}\n"
+
+
+def test_a_trial_without_a_gpu_touches_none(projects: Projects, tmp_path: Path) -> None:
+    """Although the process sees one: Ray leaves them visible to a trial that was given none."""
+    check = """
+import torch
+touched = []
+def touch(*args, **kwargs):
+    touched.append(args)
+    raise AssertionError("a GPU of others")
+torch.cuda.is_available = lambda: True
+torch.cuda.device_count = lambda: 8
+torch.cuda._lazy_init = touch
+trained = model()
+trained.fit_step()
+trained.save(folder)
+trained.load(folder)
+trained.predict(data.x_valid)
+load_export(trained.export(folder)).predict(data.examples)
+assert not touched
+"""
+    python(projects["PyTorch", TASKS[0]][0], "-c", MODEL + check, str(tmp_path))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_gpu_that_the_build_cannot_use_is_refused(projects: Projects, framework: str) -> None:
+    project, _ = projects[framework, TASKS[0]]
+    wanted = ("--resources-per-trial", '{"cpu": 1, "gpu": 0.5}', "--no-check-search-space")
+    said = python(project, "-m", PACKAGE, "check", *wanted, code=2)
+    (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
+    given = r'EXPERIMENT_RESOURCES_PER_TRIAL=\{"cpu": 1.0, "gpu": 0.5\}'
+    assert re.fullmatch(f"error: {given}: {GPU[framework]}.*", line), line
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "export"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_file_that_is_a_pickle_runs_no_code(
+    projects: Projects, framework: str, kind: str, tmp_path: Path
+) -> None:
+    check = f"""
+import pickle
+class Evil:
+    def __reduce__(self):
+        return (Path.touch, (folder / "it ran",))
+trained = model()
+trained.fit_step()
+file = trained.export(folder)
+if {kind == "checkpoint"}:
+    trained.save(folder)
+    (file,) = {{*folder.iterdir()}} - {{file}} or {{file}}
+file.write_bytes(pickle.dumps(Evil()))
+try:
+    trained.load(folder) if {kind == "checkpoint"} else load_export(file)
+except Exception as error:
+    print("refused", type(error).__name__)
+assert not (folder / "it ran").exists()
+"""
+    said = python(projects[framework, TASKS[0]][0], "-c", MODEL + check, str(tmp_path))
+    assert "refused" in said
