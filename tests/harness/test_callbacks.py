@@ -2,9 +2,11 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from harness.run.progress import ProgressLines
+from harness.store.storage import Folder
 from harness.tune import Plan, make_loggers
 from harness.tune.callbacks import Callbacks
 from ray import cloudpickle as pickle
@@ -130,3 +132,27 @@ def test_a_callback_that_does_not_take_its_state_ends_the_run() -> None:
     callbacks.set_state({"Counter": pickle.dumps({"number": 3})})
     with pytest.raises(KeyError, match="count"):
         callbacks.setup()
+
+
+def test_a_logger_continues_the_table_that_it_has(empty_folder: Path) -> None:
+    """Without one it takes the storage's, or none, if the trial has none; an error ends the run."""
+    folder = Folder.open(str(empty_folder)) / "trial_a"
+    place = Mock(
+        storage_filesystem=folder.filesystem,
+        trial_fs_path=folder.root,
+        experiment_driver_staging_path=str(empty_folder / "staging"),
+    )
+    table = empty_folder / "staging/trial_a/result.json"
+    table.parent.mkdir(parents=True)
+    trial = Mock(storage=place, local_path=str(table.parent), checkpoint="one")
+    (logger,) = make_loggers(Settings(loggers=["json"]))
+    logger._restore_from_remote(table.name, trial)
+    assert not table.exists()
+    folder.write(b"{}\n", table.name)
+    logger._restore_from_remote(table.name, trial)
+    assert table.read_bytes() == b"{}\n"
+    assert [path.name for path in table.parent.iterdir()] == [table.name]
+    folder.delete(table.name)
+    folder.write(b"", table.name, "in its place")
+    with pytest.raises(OSError, match=table.name):
+        logger._restore_from_remote(table.name, trial)

@@ -6,15 +6,18 @@ where a class of Ray is extended: loggers, search, schedulers, Trainable, Experi
 
 import inspect
 import pkgutil
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import optuna
 import pytest
 from harness.ray_environment import KNOWN
+from harness.store.storage import Folder
 from harness.tune import make_scheduler, make_search, ray_internals
 from harness.tune.scheduler_state import LEARNED
 from ray import tune
+from ray.train._internal.storage import _FilesystemSyncer
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import pbt
@@ -24,6 +27,7 @@ CONTROLLER = "ray.tune.execution.tune_controller:TuneController"
 TRIAL = "ray.tune.experiment.trial:Trial"
 TRAINABLE = "ray.tune.trainable.trainable:Trainable"
 STORAGE = "ray.train._internal.storage:StorageContext"
+SYNCER = "ray.train._internal.storage:_FilesystemSyncer"
 CHECKPOINTS = "ray.train._internal.checkpoint_manager:_CheckpointManager"
 PLACEHOLDER = "ray.tune.impl.placeholder"
 ANALYSIS = "ray.tune.analysis.experiment_analysis:ExperimentAnalysis"
@@ -36,6 +40,7 @@ BRACKET = "ray.tune.schedulers.hyperband:_Bracket"
 def as_ray_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another test may have patched Ray in this process."""
     monkeypatch.setattr(TuneController, "save_to_dir", ray_internals._ray_saves)
+    monkeypatch.setattr(_FilesystemSyncer, "_launch_sync_process", ray_internals._ray_copies)
     monkeypatch.setattr(Trial, "resolve_config_placeholders", ray_internals._ray_resolves)
 
 
@@ -55,6 +60,7 @@ CALLED: dict[str, list[str]] = {
     f"{TRAINABLE}._export_model": ["self", "export_formats", "export_dir"],
     f"{TRAINABLE}._open_logfiles": ["self", "stdout_file", "stderr_file"],
     f"{STORAGE}.persist_artifacts": ["self", "force"],
+    f"{SYNCER}._launch_sync_process": ["self", "sync_command"],
     f"{CHECKPOINTS}.__init__": ["self", "checkpoint_config"],
     f"{CHECKPOINTS}.register_checkpoint": ["self", "checkpoint_result"],
     "ray.train._internal.session:_TrainingResult": ["checkpoint", "metrics"],
@@ -94,12 +100,16 @@ IN_SOURCE = {
         "self.experiment_dir_name",
         "self.current_checkpoint_index",
         "def experiment_fs_path",
+        "def experiment_driver_staging_path",
         "def trial_fs_path",
     ],
+    SYNCER: ["local_path=local_path"],
+    "ray.train._internal.syncer:_BackgroundSyncer": ["self._current_cmd = sync_command"],
     CHECKPOINTS: ["self._latest_checkpoint_result", "def best_checkpoint_results"],
     f"{PLACEHOLDER}": ["class _FunctionResolver", "class _RefResolver", "TOKEN ="],
     ANALYSIS: ["self._experiment_fs_path"],
     f"{LOGGER}:JsonLoggerCallback": ["self._trial_files"],
+    f"{LOGGER}:CSVLoggerCallback": ["self._trial_files", "self._restore_from_remote("],
     f"{LOGGER}:TBXLoggerCallback": ["self._summary_writer_cls("],
     "ray.tune.callback:CallbackList": ["self._callbacks"],
     "ray.tune.stopper:MaximumIterationStopper": ["self._iter["],
@@ -192,6 +202,35 @@ def test_what_is_patched() -> None:
     ray_internals.patch_ray()
     assert Trial.resolve_config_placeholders is ray_internals._resolve_once
     assert TuneController.save_to_dir is ray_internals._save_beside
+    assert _FilesystemSyncer._launch_sync_process is ray_internals._copy_in_order
+
+
+def test_a_state_is_copied_after_the_tables(empty_folder: Path) -> None:
+    """And not without them: what closing a file raises is lost on its way."""
+    folder = Folder.open(str(empty_folder)) / "x"
+    staging, state = ray_internals.copied_in_order(str(empty_folder / "staging"))
+    syncer = _FilesystemSyncer(folder.filesystem)
+
+    def copy(text: bytes) -> None:
+        for path in (staging / "trial_a/result.json", state / "experiment_state-1.json"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text)
+        command = syncer._sync_up_command(str(staging), folder.root)
+        ray_internals._copy_in_order(syncer, command)
+        syncer.wait()
+
+    copy(b"1")
+    assert folder.read("trial_a", "result.json") == b"1"
+    assert folder.read("experiment_state-1.json") == b"1"
+    folder.delete("trial_a", "result.json")
+    folder.write(b"", "trial_a", "result.json", "in its place")
+    with pytest.raises(IsADirectoryError):
+        copy(b"2")
+    assert folder.read("experiment_state-1.json") == b"1"
+    folder.delete("trial_a", "result.json")
+    copy(b"3")
+    assert folder.read("experiment_state-1.json") == b"3"
+    assert syncer._current_cmd == syncer._sync_up_command(str(staging), folder.root)
 
 
 def test_a_searcher_is_wrapped_as_ray_wraps_it() -> None:

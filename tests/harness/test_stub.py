@@ -15,6 +15,11 @@ from typing import Any
 import pytest
 from harness.cli import main
 from harness.results.experiment import open_experiment
+from harness.run import resume
+from harness.store import tables
+from harness.store.saved_trials import newest_state
+from harness.store.storage import Folder
+from ray.tune.experiment import Trial
 from stub import PROJECT
 
 pytestmark = pytest.mark.ray
@@ -25,11 +30,14 @@ PROMISED = {
     "harness.tune.stopping.SavedStopper",
 }
 
+ITERATIONS, FREQUENCY = 12, 2
+SWEEP = ("--max-iterations", str(ITERATIONS), "--checkpoint-frequency", str(FREQUENCY))
 
-def stub(folder: Path, library: str, *words: str) -> str:
+
+def stub(folder: Path, library: str, *words: str, program: str = "stub") -> str:
     """Run a command of the stub project to its end; returns what it says."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "stub", *words],
+        [sys.executable, "-m", program, *words],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": library, "RAY_raylet_start_wait_time_s": "300"},
         stdout=subprocess.PIPE,
@@ -55,7 +63,8 @@ def stub(folder: Path, library: str, *words: str) -> str:
 def finished(tmp_path_factory: pytest.TempPathFactory, library: str) -> tuple[Path, str]:
     """The folder in which an experiment `a` was run, and what it said."""
     folder = tmp_path_factory.mktemp("stub")
-    return folder, stub(folder, library, "run", "--name", "a", "--scheduler", "asha")
+    words = ("run", "--name", "a", "--scheduler", "asha", *SWEEP)
+    return folder, stub(folder, library, *words, program="recorded")
 
 
 @pytest.fixture
@@ -80,7 +89,7 @@ def rows(experiment: Path) -> dict[str, list[dict[str, Any]]]:
 
 def test_an_experiment(experiment: Path, finished: tuple[Path, str]) -> None:
     _, said = finished
-    assert said.startswith("a: 2 trials of at most 3 iterations, up to ")
+    assert said.startswith(f"a: 2 trials of at most {ITERATIONS} iterations, up to ")
     assert "Best of 2 trials: score " in said
     (run,) = record(experiment)["runs"]
     assert (run["outcome"], run["trials"], run["failed"]) == ("done", 2, [])
@@ -95,6 +104,49 @@ def test_an_experiment(experiment: Path, finished: tuple[Path, str]) -> None:
     best = max(row["score"] for results in its.values() for row in results)
     assert run["best"]["score"] == best
     assert not [*experiment.rglob("*.part"), *experiment.glob("run.lock*")]
+
+
+def test_a_kill_at_any_moment(finished: tuple[Path, str]) -> None:
+    """Whatever the driver wrote last: each iteration up to where a trial resumes is there once."""
+    resumed = set[int]()
+    for moment in sorted((finished[0] / "moments").iterdir()):
+        folder = Folder.open(str(moment)) / "a"
+        if not resume.has_trials(folder):
+            continue
+        saved = checkpoints(moment / "a")
+        resume.reconcile(folder, errored=False, longer=None)
+        for trial in trials(folder):
+            result: Any = trial.last_result
+            if trial.status != Trial.TERMINATED:
+                newest: Any = trial.latest_checkpoint_result
+                result = newest.metrics if newest else {}
+            last, own = result.get("training_iteration", 0), str(trial.relative_logdir)
+            for table in tables.FILES:
+                found = tables.results(table, folder.read(own, table) or b"")
+                numbers = [] if found.empty else found["training_iteration"].tolist()
+                assert numbers == [*range(1, last + 1)], (moment, own, table)
+            # Of two checkpoints that are kept, one entry is left out, and one not yet written.
+            assert last >= max(saved.get(own, [0])) - 2 * FREQUENCY, (moment, own)
+            resumed.add(last)
+    assert resumed >= {0, 4, 8, ITERATIONS}
+
+
+def checkpoints(experiment: Path) -> dict[str, list[int]]:
+    """The iterations of the checkpoints of each trial."""
+    found = dict[str, list[int]]()
+    for seal in experiment.glob("trial_*/checkpoint_*/seal.json"):
+        iteration = json.loads(seal.read_text())["result"]["training_iteration"]
+        found.setdefault(seal.parents[1].name, []).append(iteration)
+    return found
+
+
+def trials(folder: Folder) -> list[Trial]:
+    """The trials of the saved state."""
+    found, state = [], json.loads(folder.read(str(newest_state(folder))) or b"")
+    for trial_state, run in state["trial_data"]:
+        found.append(Trial.from_json_state(trial_state, stub=True))
+        found[-1].restore_run_metadata(run)
+    return found
 
 
 @pytest.mark.parametrize(

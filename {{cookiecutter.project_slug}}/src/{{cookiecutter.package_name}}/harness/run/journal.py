@@ -8,6 +8,7 @@ import base64
 import contextlib
 import fnmatch
 import json
+import math
 import shutil
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ from ..store.storage import Folder
 from ..tune.stopping import current_stopper
 
 FOLDER = "newest_checkpoints"
+ONE_OF = 20  # the part of the time that entries may take
 
 
 def encoded(value: Any) -> Any:
@@ -31,11 +33,15 @@ def encoded(value: Any) -> Any:
 
 
 class JournalCallback(Callback):
-    """Writes the entries, as long as that takes no more than a twentieth of the time."""
+    """Writes the entries, as long as that takes no more than a twentieth of the time.
+
+    In any case it writes one before the last checkpoint is deleted that a resume would know.
+    """
 
     def __init__(self, folder: Folder, *, resumes: bool) -> None:
         self.folder, self.resumes = folder, resumes
         self._start, self._spent = time.monotonic(), 0.0
+        self._left_out = dict[str, int]()  # by trial, since its last entry
         self._first_step = True
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -59,8 +65,11 @@ class JournalCallback(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Any, **info: Any
     ) -> None:
         """Called when a worker has saved, before older checkpoints are deleted."""
-        now = time.monotonic()
-        if 20 * self._spent > now - self._start:
+        now, manager = time.monotonic(), trial.run_metadata.checkpoint_manager
+        left_out = self._left_out.get(trial.trial_id, 0) + 1
+        most = manager.checkpoint_config.num_to_keep or math.inf
+        if ONE_OF * self._spent > now - self._start and left_out < most:
+            self._left_out[trial.trial_id] = left_out
             return
         changed = {"config": encoded(trial.config), "experiment_tag": trial.experiment_tag}
         entry = {
@@ -77,6 +86,7 @@ class JournalCallback(Callback):
         with contextlib.suppress(OSError):  # a failing storage is reported at the end
             text = json.dumps(entry).encode()
             self.folder.write(text, FOLDER, f"{trial.trial_id}.json")
+            self._left_out[trial.trial_id] = 0
         self._spent += time.monotonic() - now
 
     def on_trial_recover(
@@ -87,7 +97,10 @@ class JournalCallback(Callback):
         result = checkpoint.metrics if checkpoint else {}
         for path in _logged(trial):
             if path.name in tables.FILES:  # the loggers have them open, to append
-                path.write_bytes(tables.cut(path.name, path.read_bytes(), result, trial.trial_id))
+                rows = tables.cut(path.name, path.read_bytes(), result, trial.trial_id)
+                with path.open("r+b") as file:  # it may be copied at any time: it never lacks rows
+                    file.write(rows)
+                    file.truncate()
 
 
 def _logged(trial: Trial) -> list[Path]:
@@ -105,17 +118,15 @@ def entries(folder: Folder) -> dict[str, dict[str, Any]]:
     return found
 
 
-def bring_files(folder: Folder, entry: dict[str, Any], *, only_longer: bool = False) -> None:
+def bring_files(folder: Folder, entry: dict[str, Any]) -> None:
     """Put the loggers' files of an entry where Ray has an older copy.
 
     They only ever grow; but for the tables of a trial that lost its worker, which are cut.
-
-    only_longer: leave a table that is longer than the entry's
     """
     for file, text in entry["files"].items():
         content = base64.b64decode(text)
         there = folder.read(entry["folder"], file) or b""
-        if len(content) > len(there) or (file in tables.FILES and not only_longer):
+        if len(content) > len(there) or file in tables.FILES:
             folder.write(content, entry["folder"], file)
 
 

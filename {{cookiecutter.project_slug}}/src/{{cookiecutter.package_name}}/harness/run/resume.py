@@ -63,7 +63,8 @@ def reconcile(folder: Folder, *, errored: bool, longer: Callable[[], Stopper] | 
 
     Trials that had ended keep all their results. The others resume from what the journal has of
     them, without the checkpoints that are gone or damaged; their tables end where they resume, so
-    that no iteration is in them twice.
+    that no iteration is in them twice. None is lost: no state, and no entry of the journal, is in
+    the storage before the tables that belong to it.
 
     errored: failed trials are to resume, too
     longer: makes a stopper with new limits (`extend`): only a trial that has reached one of them
@@ -72,7 +73,7 @@ def reconcile(folder: Folder, *, errored: bool, longer: Callable[[], Stopper] | 
     folder.delete_unfinished()
     file = str(newest_state(folder))
     state = json.loads(folder.read(file) or b"{}")
-    reopened = _reopen(state, longer)
+    _reopen(state, longer)
     ended = {Trial.TERMINATED} if errored else {Trial.TERMINATED, Trial.ERROR}
     saved_step = step = state["runner_data"]["_iteration"]
     entries, known = journal.entries(folder), set()
@@ -82,8 +83,6 @@ def reconcile(folder: Folder, *, errored: bool, longer: Callable[[], Stopper] | 
         entry = entries.get(trial.trial_id)
         newer = entry if entry and entry["step"] > saved_step else None
         trial.restore_run_metadata(newer["run"] if newer else pair[1])
-        if trial.status in ended or trial.trial_id in reopened:
-            _complete_tables(folder, trial, entry)
         if trial.status in ended:
             continue
         trial.set_storage(storage_of(folder, trial))
@@ -99,7 +98,9 @@ def reconcile(folder: Folder, *, errored: bool, longer: Callable[[], Stopper] | 
             done = longer()(trial.trial_id, last) if longer else last.get("done")
             result["done"] = bool(up_to_date and done)
         for table in tables.FILES:
-            _cut(folder / str(trial.relative_logdir), table, result, trial.trial_id)
+            if (rows := folder.read(str(trial.relative_logdir), table)) is not None:
+                rows = tables.cut(table, rows, result, trial.trial_id)
+                folder.write(rows, str(trial.relative_logdir), table)
         here: Any = trial.storage  # the next checkpoint takes the next number
         here.current_checkpoint_index = int(own.rpartition("_")[2]) if own else -1
         changed = {"storage": journal.encoded(here), **(newer["changed"] if newer else {})}
@@ -113,32 +114,14 @@ def reconcile(folder: Folder, *, errored: bool, longer: Callable[[], Stopper] | 
     journal.delete(folder)
 
 
-def _complete_tables(folder: Folder, trial: Trial, entry: dict[str, Any] | None) -> None:
-    """Give a trial that has ended the last results, where a kill kept Ray from copying them."""
-    if entry is not None:
-        journal.bring_files(folder, entry, only_longer=True)
-    own, last = folder / str(trial.relative_logdir), trial.last_result or {}
-    for table in tables.FILES if "training_iteration" in last else ():
-        rows = own.read(table)
-        if rows is not None and not tables.reaches(table, rows, last):
-            _cut(own, table, last, trial.trial_id)
-
-
-def _cut(own: Folder, table: str, result: dict[str, Any], trial_id: str) -> None:
-    """End a table of a trial's folder with a result."""
-    rows = own.read(table)
-    if rows is not None:
-        own.write(tables.cut(table, rows, result, trial_id), table)
-
-
-def _reopen(state: dict[str, Any], longer: Callable[[], Stopper] | None) -> set[str]:
-    """Let ended trials run that never did, or that have not reached the new limits: their ids.
+def _reopen(state: dict[str, Any], longer: Callable[[], Stopper] | None) -> None:
+    """Let ended trials run that never did, or that have not reached the new limits.
 
     What Ray had decided to do after a checkpoint that it was waiting for holds no more, but for the
     end of an unfinished trial under the same limits: a scheduler may say that only once.
     """
     decisions = state["runner_data"].get("_cached_trial_decisions", {})
-    kept, reopened = {}, set()
+    kept = {}
     for pair in state["trial_data"]:
         trial = Trial.from_json_state(pair[0], stub=True)
         if trial.status == Trial.TERMINATED:
@@ -147,8 +130,6 @@ def _reopen(state: dict[str, Any], longer: Callable[[], Stopper] | None) -> set[
             has_run = last.get("training_iteration")
             if not has_run or (longer and not longer()(trial.trial_id, last)):
                 pair[0] = json.dumps({**json.loads(pair[0]), "status": Trial.PENDING})
-                reopened.add(trial.trial_id)
         elif trial.status != Trial.ERROR and decisions.get(trial.trial_id) == TrialScheduler.STOP:
             kept[trial.trial_id] = TrialScheduler.STOP
     state["runner_data"]["_cached_trial_decisions"] = {} if longer else kept
-    return reopened

@@ -8,6 +8,7 @@ from ray.tune.experiment import Trial
 
 from ..store.lock import ExperimentLock
 from ..store.storage import Folder
+from ..tune.ray_internals import copied_in_order
 
 
 class LockCallback(Callback):
@@ -37,12 +38,12 @@ def complete_files(folder: Folder, trials: list[Trial]) -> None:
     """
     if not trials or trials[0].storage is None:
         return
-    here = Path(trials[0].storage.experiment_driver_staging_path)
     there = {path: info.size for path, info in folder.all_files().items()}
-    for path in filter(Path.is_file, here.rglob("*")):
-        content, file = path.read_bytes(), path.relative_to(here)
-        same = there.get(file.as_posix()) == len(content)
-        if same and len(file.parts) == 1:  # a state of the same size may be another
-            same = folder.read(file.name) == content
-        if not same:
-            folder.write(content, *file.parts)
+    for here in copied_in_order(trials[0].storage.experiment_driver_staging_path):
+        for path in filter(Path.is_file, here.rglob("*")):
+            content, file = path.read_bytes(), path.relative_to(here)
+            same = there.get(file.as_posix()) == len(content)
+            if same and len(file.parts) == 1:  # a state of the same size may be another
+                same = folder.read(file.name) == content
+            if not same:
+                folder.write(content, *file.parts)

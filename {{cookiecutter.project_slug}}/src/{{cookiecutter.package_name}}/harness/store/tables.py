@@ -65,12 +65,6 @@ def _csv_text(columns: list[str], lines: Iterable[dict[str, Any]]) -> str:
     return target.getvalue()
 
 
-def reaches(file: str, content: bytes, result: dict[str, Any]) -> bool:
-    """Whether a table has the row of a result."""
-    lines = json_lines(content) if file == JSON else _csv_lines(content)[1]
-    return any(int(row[ITERATION]) == result[ITERATION] for row in lines)
-
-
 def _until(last: int, rows: dict[int, Any], result: dict[str, Any]) -> dict[int, Any]:
     """The rows up to an iteration, in order; its own may not have reached the storage."""
     kept = {iteration: rows[iteration] for iteration in sorted(rows) if iteration <= last}

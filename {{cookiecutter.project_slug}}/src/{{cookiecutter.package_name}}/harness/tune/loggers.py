@@ -1,5 +1,6 @@
 """The loggers of a run, which repeat and lose nothing when a trial is resumed."""
 
+import contextlib
 import functools
 import json
 from pathlib import Path
@@ -18,16 +19,34 @@ from ..store.storage import replace_text
 from .space import plain
 
 
-class JsonLogger(JsonLoggerCallback):
-    """Ray's logger of result.json, which continues a file that it has.
+class _TableLogger(LoggerCallback):
+    """A logger that continues a file that it has, and else takes it from the storage, whole.
 
-    Ray's takes it from the storage whenever a trial starts again (a lost worker, a pause), where
-    it is as old as Ray's last copy: what came since would be lost.
+    Ray's takes it from there whenever a trial starts again (a lost worker, a pause), where it is as
+    old as Ray's last copy: what came since would be lost. It logs an error of the storage and goes
+    on without the file, and Ray's thread may copy what it has of it meanwhile.
     """
 
+    _trial_files: dict[Trial, Any]
+
     def _restore_from_remote(self, file_name: str, trial: Trial) -> None:
-        if trial not in self._trial_files:
-            super()._restore_from_remote(file_name, trial)
+        place: Any = trial.storage
+        if trial in self._trial_files or not trial.checkpoint:
+            return
+        beside = Path(place.experiment_driver_staging_path).with_name(file_name)
+        with contextlib.suppress(FileNotFoundError):  # LOGGERS was another
+            where = f"{place.trial_fs_path}/{file_name}"
+            with place.storage_filesystem.open_input_stream(where) as stream:
+                beside.write_bytes(stream.read())
+            beside.replace(Path(str(trial.local_path), file_name))
+
+
+class CsvLogger(_TableLogger, CSVLoggerCallback):
+    """Ray's logger of progress.csv."""
+
+
+class JsonLogger(_TableLogger, JsonLoggerCallback):
+    """Ray's logger of result.json."""
 
 
 class TensorboardLogger(TBXLoggerCallback):
@@ -45,7 +64,7 @@ class TensorboardLogger(TBXLoggerCallback):
 
 
 LOGGERS: dict[str, type[LoggerCallback]] = {
-    "csv": CSVLoggerCallback,
+    "csv": CsvLogger,
     "json": JsonLogger,
     "tensorboard": TensorboardLogger,
 }
