@@ -1,11 +1,12 @@
 # Needs Python 3 and make only. uv is taken from the PATH, or fetched into .tools once.
 .DEFAULT_GOAL := help
-.PHONY: help install demo quick test lint format bench clean
+.PHONY: help install demo quick test next-ray lint format bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 DEST ?=
+RAY ?=
 # Set by another environment, these would turn uv away from .venv.
 unexport VIRTUAL_ENV UV_PROJECT_ENVIRONMENT
 
@@ -20,7 +21,7 @@ endif
 export PATH := $(PATH):$(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 install: .venv/.synced ## Create or update .venv (the other targets do it themselves)
 
@@ -37,6 +38,9 @@ quick: .venv/.synced ## Test the harness without starting Ray, in a minute or tw
 
 test: .venv/.synced tests/tools/node_modules/.synced ## Run everything that CI needs: make test [ARGS="-k name"]
 	@exec $(BIN)/pytest -n 3 --dist loadfile $(ARGS)
+
+next-ray: | $(FETCHED) ## Test with Ray's newest, or another: make next-ray [RAY=version, wheel or URL] [ARGS="-k name"]
+	@exec $(PYTHON) tests/next_ray.py "$(RAY)" $(ARGS)
 
 lint: .venv/.synced ## Check style, format, types, shell and workflows of the template itself
 	$(BIN)/ruff check

@@ -104,7 +104,7 @@ def test_make_alone_lists_every_target(generate: Generate) -> None:
         makefile = (folder / "Makefile").read_text(encoding="utf-8")
         phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
         assert phony
-        listed = re.findall(r"^  make (\w+) +\S", run("make", cwd=folder).stdout, re.MULTILINE)
+        listed = re.findall(r"^  make ([\w-]+) +\S", run("make", cwd=folder).stdout, re.MULTILINE)
         assert listed == phony[1].split()
 
 

@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,20 @@ def search_space():
 """
 RICH_NAMES = ["nested/rate", "nested/list/0", "layers", "kind/name", "kind/rate", "call",
               "drawn", "twice"]  # fmt: skip
+
+
+# Not what another package says of one that it uses.
+DEPRECATED = re.compile(r"(?!.*-packages/(?!ray/)).*(?:deprecat|FutureWarning)", re.IGNORECASE)
+
+
+@pytest.fixture(autouse=True)
+def nothing_deprecated(project: Project) -> Iterator[None]:
+    """Is used of Ray, in a driver or a worker: a project's own tests reach a part of it only."""
+    project.env["PYTHONWARNINGS"] = "default::DeprecationWarning,default::FutureWarning"
+    yield
+    said = [run.log for run in project.runs] + [*project.folder.glob("results/*/trial_*/stderr")]
+    lines = {line for path in said for line in path.read_text(errors="replace").splitlines()}
+    assert {line for line in lines if DEPRECATED.match(line)} == set()
 
 
 def keep(experiment: Experiment, name: str) -> Path:

@@ -71,7 +71,6 @@ CALLED: dict[str, list[str]] = {
     "ray.tune.execution.placement_groups:resource_dict_to_pg_factory": ["spec"],
     "ray.tune.search.variant_generator:assign_value": ["spec", "path", "value"],
     "ray.tune.search.variant_generator:parse_spec_vars": ["spec"],
-    "ray.tune.utils.util:unflatten_dict": ["dt", "delimiter"],
     f"{ANALYSIS}._load_trials": ["self"],
     f"{ANALYSIS}._fetch_trial_dataframe": ["self", "trial"],
     f"{ANALYSIS}._retrieve_rows": ["self", "metric", "mode"],

@@ -39,7 +39,12 @@ def stub(folder: Path, library: str, *words: str, program: str = "stub") -> str:
     process = subprocess.Popen(
         [sys.executable, "-m", program, *words],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": library, "RAY_raylet_start_wait_time_s": "300"},
+        env={
+            **os.environ,
+            "PYTHONPATH": library,
+            "PYTHONWARNINGS": "default::DeprecationWarning,default::FutureWarning",
+            "RAY_raylet_start_wait_time_s": "300",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -56,6 +61,7 @@ def stub(folder: Path, library: str, *words: str, program: str = "stub") -> str:
         process.wait()
     assert process.returncode == 0, said
     assert "Traceback" not in said, said
+    assert "deprecat" not in said.lower(), said
     return said
 
 

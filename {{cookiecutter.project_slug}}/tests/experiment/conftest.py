@@ -1,5 +1,6 @@
 """One tiny sweep for all experiment tests, run by the command that users type."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from {{cookiecutter.package_name}}.harness.results import Experiment, open_exper
 from {{cookiecutter.package_name}}.project import PROJECT
 
 FLAGS = ["--name", "tiny", "--num-samples", "3", "--max-iterations", "3"]
+# Python keeps these to itself; with this variable the driver and the workers say them.
+WARNINGS = {"PYTHONWARNINGS": "default::DeprecationWarning,default::FutureWarning"}
 
 
 @pytest.fixture(scope="session")
@@ -18,10 +21,19 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def experiment(clean_environment: None, storage: Path) -> Experiment:
+def said(clean_environment: None, storage: Path) -> str:
+    """What the command prints."""
     command = [sys.executable, "-m", PROJECT.package, "run", *FLAGS, "--storage-path", str(storage)]
-    done = subprocess.run(command, cwd=storage, capture_output=True, text=True, timeout=600)
+    env = {**os.environ, **WARNINGS}
+    done = subprocess.run(
+        command, cwd=storage, env=env, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def experiment(said: str, storage: Path) -> Experiment:
     return open_experiment(PROJECT, "tiny", str(storage))
 
 

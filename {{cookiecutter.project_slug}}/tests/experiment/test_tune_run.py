@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,11 @@ from {{cookiecutter.package_name}}.harness.results import Experiment
 from {{cookiecutter.package_name}}.model import CHECKPOINT_FILE, EXPORT_FILE, load_export
 from {{cookiecutter.package_name}}.project import PROJECT
 from {{cookiecutter.package_name}}.settings import Settings
+
+# Not what another package says of one that it uses, or Python of what Ray uses.
+DEPRECATED = re.compile(
+    r"^(?!.*(?:-packages/(?!ray/)|Python 3\.)).*(?:deprecat|FutureWarning)", re.IGNORECASE
+)
 
 
 def test_every_trial_ends(experiment: Experiment) -> None:
@@ -60,3 +66,10 @@ def test_a_report(experiment: Experiment, folder: Path, storage: Path) -> None:
     assert main(PROJECT, ["report", "tiny", "--storage-path", str(storage)]) == 0
     assert f"{experiment.best_value:.4g}" in (folder / "report.html").read_text()
     assert len(pd.read_parquet(folder / "trials.parquet")) == 3
+
+
+def test_nothing_deprecated_is_used(said: str, folder: Path) -> None:
+    """Neither in the driver nor in the workers, for a later Ray will refuse it."""
+    logs = [said, *(path.read_text() for path in folder.glob("trial_*/stderr"))]
+    found = {line for log in logs for line in log.splitlines() if DEPRECATED.match(line)}
+    assert not found, "\n".join(sorted(found))

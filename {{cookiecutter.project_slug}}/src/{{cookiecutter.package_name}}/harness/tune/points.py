@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ray.tune.search.sample import Categorical, Domain, Float, Integer
-from ray.tune.utils.util import unflatten_dict  # type: ignore[attr-defined]
 
 from ..errors import nearest
 from ..settings import RunSettings
@@ -17,7 +16,7 @@ from ..store.record import Record, experiments
 from ..store.saved_trials import flat
 from ..store.storage import Folder
 from .description import describe
-from .space import bounds, constants, filled, plain, variables
+from .space import bounds, constants, filled, nested, plain, variables
 
 Point = dict[str, Any]  # values of hyperparameters, by name
 
@@ -40,7 +39,7 @@ def load_points(settings: RunSettings, space: dict[str, Any]) -> list[Point]:
             fitted(point, space, whole=settings.search_alg != "random")
         except ValueError as error:
             raise ValueError(f"point {number}: {error}") from None
-    return [dict(flat(unflatten_dict(point), variables(space))) for point in points]
+    return [dict(flat(nested(point), variables(space))) for point in points]
 
 
 def _read(path: Path) -> list[Point]:
@@ -80,7 +79,7 @@ def fitted(point: Point, space: dict[str, Any], *, whole: bool) -> Point:
     """
     known, fixed, found = variables(space), constants(space), Point()
     try:
-        point = unflatten_dict(point)
+        point = nested(point)
     except TypeError:
         raise ValueError("a name has both a value and nested values") from None
     for name, value in flat(point, known):

@@ -16,11 +16,10 @@ from ray.tune.schedulers import (
 )
 from ray.tune.search.sample import Categorical, Float, Integer, Quantized
 from ray.tune.search.variant_generator import assign_value
-from ray.tune.utils.util import unflatten_dict  # type: ignore[attr-defined]
 
 from ..settings import RunSettings
 from .points import Point
-from .space import bounds, variables
+from .space import bounds, nested, variables
 
 
 def make_scheduler(
@@ -55,7 +54,7 @@ def make_scheduler(
         return PopulationBasedTraining(
             "training_iteration",
             perturbation_interval=max(grace, longest // 5),
-            hyperparam_mutations=unflatten_dict(mutations(space, mutable)),
+            hyperparam_mutations=nested(mutations(space, mutable)),
             custom_explore_fn=within(space, mutable),
         )
     return FIFOScheduler()

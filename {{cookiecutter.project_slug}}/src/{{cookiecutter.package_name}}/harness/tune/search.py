@@ -17,13 +17,12 @@ from ray.tune.search import (
     Searcher,
     SearchGenerator,
 )
-from ray.tune.utils.util import unflatten_dict  # type: ignore[attr-defined]
 
 from ..settings import RunSettings
 from ..store.saved_trials import flat
 from ..store.storage import Folder
 from .points import Point, fitted
-from .space import filled, stand_in, trials_a_sample, variables
+from .space import filled, nested, stand_in, trials_a_sample, variables
 
 
 def make_search(
@@ -67,7 +66,7 @@ def make_search(
 
         searcher = HyperOptSearch(
             random_state_seed=settings.seed,
-            points_to_evaluate=[unflatten_dict(point) for point in flat] or None,
+            points_to_evaluate=[nested(point) for point in flat] or None,
         )
         return ModelSearch(searcher, settings)
     import nevergrad

@@ -54,6 +54,20 @@ def _name(path: tuple[Any, ...]) -> str:
     return "/".join(map(str, path))
 
 
+def nested(values: dict[str, Any]) -> Space:
+    """Values by name, each where its name says. Raises TypeError for `a` beside `a/b`."""
+    found = Space()
+    for name, value in values.items():
+        *path, last = name.split("/")
+        part: Any = found
+        for key in path:
+            part = part.setdefault(key, {})
+            if not isinstance(part, dict):
+                raise TypeError(name)
+        part[last] = value
+    return found
+
+
 def filled(space: Space, values: dict[str, Any], into: Space | None = None) -> Space:
     """The space with values, by name, in the place of what is tuned.
 

@@ -1,0 +1,76 @@
+"""Try a Ray: `make next-ray`. Run by any Python 3, in an environment made for this alone.
+
+    python3 tests/next_ray.py [RAY] [flags of pytest]
+
+RAY is a version, a wheel or its address; "lowest" means what the bounds of a project allow; by
+default, the newest that there is, pre-releases too. All else is as in uv.lock, where this Ray
+allows it. UV_PYTHON says with which Python.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LOWEST = ("--upgrade", "--resolution", "lowest-direct")
+VERSIONS = "import platform, ray; print(ray.__version__, 'on Python', platform.python_version())"
+NO_TESTS = 5  # pytest's exit code, where its flags leave out all
+
+
+def requirement(ray: str) -> str:
+    """RAY as a requirement. Only one that names a pre-release allows them."""
+    if not ray:
+        return "ray[tune]>0.dev0"
+    if "://" in ray or ray.endswith(".whl"):
+        return f"ray[tune] @ {ray if '://' in ray else Path(ray).resolve().as_uri()}"
+    return f"ray[tune]=={ray}"
+
+
+def call(*command: object) -> None:
+    words = [str(word) for word in command]
+    if subprocess.run(words, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode:
+        sys.exit(f"Nothing was tested: {command[0]} {command[1]} failed, see above.")
+
+
+def tested(python: Path, folder: Path, *words: str) -> "tuple[int, str]":
+    """Run pytest in a folder. Returns its exit code, and what it says at its end."""
+    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
+    last = ""
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            last = line.strip() or last
+    return process.returncode, last
+
+
+def main(ray: str, *words: str) -> int:
+    folder = Path(tempfile.mkdtemp(prefix="next-ray-"))
+    os.environ["UV_PROJECT_ENVIRONMENT"] = str(folder / ".venv")
+    python = folder / ".venv/bin/python"
+    answers = ("--no-input", "--default-config", "--output-dir", folder)
+    call("uv", "sync", "--quiet", "--frozen")
+    call(python, "-m", "cookiecutter", ROOT, *answers)
+    project = next(folder.glob("*/pyproject.toml")).parent
+    what = LOWEST if ray == "lowest" else ("--upgrade-package", "ray", requirement(ray))
+    group = ("--group", f"{project}/pyproject.toml:dev")
+    extras = f"{project}[hyperopt,nevergrad]"
+    call("uv", "pip", "install", "--python", python, "--editable", extras, *group, *what)
+
+    said = subprocess.run([python, "-c", VERSIONS], capture_output=True, text=True, check=True)
+    harness = tested(python, ROOT, "-n", "2", "--dist", "loadfile", "tests/harness", *words)
+    own = tested(python, project, *words)
+    codes = {harness[0], own[0]}
+    passed = 0 in codes and codes <= {0, NO_TESTS}
+    if passed:
+        shutil.rmtree(folder)
+    else:
+        print(f"The environment and the project are in {folder}")
+    print(f"Ray {said.stdout.strip()}: tests/harness {harness[1]}; a project's own {own[1]}")
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:] or [""]))
