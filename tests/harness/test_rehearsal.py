@@ -147,6 +147,28 @@ def test_what_ray_allows_is_allowed() -> None:
         assert (tried(kind).findings, tried(kind).notes) == ([], []), kind
 
 
+def test_a_class_that_knows_no_data_needs_none() -> None:
+    class Simulation(tune.Trainable):
+        def setup(self, config: dict[str, Any]) -> None:
+            self.rate, self.value = config["rate"], 1.0
+
+        def step(self) -> dict[str, Any]:
+            self.value *= 1 - self.rate
+            return {"loss": self.value}
+
+        def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+            return {"value": self.value}
+
+        def load_checkpoint(self, checkpoint: Any) -> None:
+            self.value = checkpoint["value"]
+
+    class Own(StoredTrainable, Simulation):
+        pass
+
+    assert tried(Own).findings == []
+    assert not Own.exports()
+
+
 def test_no_export_is_a_note() -> None:
     class Plain(Good):
         _export_model = tune.Trainable._export_model

@@ -231,7 +231,7 @@ class _Rehearsal:
 
     def _export(self, trial: StoredTrainable) -> None:
         formats, method = self.settings.export_formats, f"{self.name}._export_model"
-        if self.trainable._export_model is tune.Trainable._export_model:
+        if not self.trainable.exports():
             self.outcome.notes.append(f"{self.name} has no _export_model: no model is exported")
             return
         exported = trial.export_model(list(formats))

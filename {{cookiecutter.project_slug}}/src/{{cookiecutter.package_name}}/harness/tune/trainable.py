@@ -1,6 +1,7 @@
 """Ray's Trainable, with what a long run needs: sealed checkpoints, and exports that are kept."""
 
 import functools
+import inspect
 import json
 import os
 import tempfile
@@ -50,8 +51,9 @@ class Granted:
 class StoredTrainable(tune.Trainable):
     """Seals each checkpoint, and restores none with a broken seal but an older one.
 
-    A team's class may inherit `save_checkpoint` and the other hooks from a class of its own, in any
-    order of the two. As with Ray, `save_checkpoint` may fill the folder or return a dict.
+    A team's class may inherit its hooks from a class of its own, named after this one:
+    `class ExperimentTrainable(StoredTrainable, OurTrainable)`. As with Ray, `save_checkpoint` may
+    fill the folder or return a dict.
 
     A trial that was killed after its last result, before it was exported, only ends when it is
     restored: `train` repeats that result, as Ray's function trainables do when they return.
@@ -122,6 +124,17 @@ class StoredTrainable(tune.Trainable):
             trial_resources=resource_dict_to_pg_factory(resources),
         )
         return cast(Self, WithData(config={**config, TRIAL_INFO: trial}, storage=None))
+
+    @classmethod
+    def exports(cls) -> bool:
+        """Whether the class has a method `_export_model`, without which there are no exports."""
+        return cls._export_model is not tune.Trainable._export_model
+
+    def setup(self, config: dict[str, Any], data: Any = None) -> None:
+        """Call the next class's `setup`, with `data` if it takes that."""
+        own = super().setup
+        takes_data = "data" in inspect.signature(own).parameters
+        own(config, **({"data": data} if takes_data else {}))
 
     def save(self, checkpoint_dir: str | None = None) -> Any:
         """Save and seal a checkpoint. Same argument and result as Ray's.
