@@ -362,15 +362,18 @@ def test_nan_at_some_corner_is_a_note() -> None:
 
 
 def test_what_no_new_trial_repeats_is_not_blamed_on_checkpoints() -> None:
+    class TwoMetrics(Settings):
+        METRICS = ("loss", "rate")
+
     class Random(Good):
         def step(self) -> dict[str, Any]:
-            return {"loss": float.fromhex(os.urandom(6).hex())}
+            return {"loss": float.fromhex(os.urandom(6).hex()), "rate": self.rate}
 
-    found = tried(Random)
-    assert found.findings == []
-    assert found.notes == [
-        "two trials of one configuration and seed differ: a resume was not compared"
-    ]
+    note = "two trials of one configuration and seed differ: a resume was not compared"
+    parts, data = replace(PROJECT.parts(), trainable=Random), Rows(np.ones(3))
+    for settings in (OneMetric(export_formats=[]), TwoMetrics(export_formats=[])):
+        found = rehearse(parts, CORNERS, data, settings)
+        assert (found.findings, found.notes) == ([], [note])
 
 
 def test_a_slow_model_is_not_tried_everywhere() -> None:

@@ -221,7 +221,7 @@ class _Rehearsal:
             for name in self.metrics
             if all(same(a.get(name), b.get(name)) for a, b in zip(expected, again, strict=True))
         ]
-        if not repeated:
+        if self.settings.metric in set(differing) - set(repeated):
             note = "two trials of one configuration and seed differ: a resume was not compared"
             self.outcome.notes += [note] if note not in self.outcome.notes else []
         for name in differing:
