@@ -48,24 +48,11 @@ CONFIG: dict[str, Any] = {
 {%- endif %}
     "seed": 0,
 }
-# What makes a bad one of it, which hardly learns.
-{%- if cookiecutter.framework in ("scikit-learn", "PyTorch") %}
-BAD: dict[str, Any] = {"learning_rate": 1e-6}
-{%- elif cookiecutter.framework == "XGBoost" %}
-BAD: dict[str, Any] = {"min_child_weight": 1000.0}
-{%- else %}
-BAD: dict[str, Any] = {"min_data_in_leaf": 1000}
-{%- endif %}
 
 
 @pytest.fixture
 def config() -> dict[str, Any]:
     return dict(CONFIG)
-
-
-@pytest.fixture
-def bad_config() -> dict[str, Any]:
-    return {**CONFIG, **BAD}
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, cast
@@ -22,30 +21,11 @@ from ray.tune.result import RESULT_DUPLICATE, TRIAL_INFO
 from ..settings import RunSettings
 from ..store.storage import check_arrived
 from .generators import Generators
+from .granted import Granted, position
 from .ray_internals import TrainingResult
 from .seal import SEAL, STATE, DamagedCheckpoint, checked, described
 
 EXPORTED = "exported.json"  # in a trial's folder, once its model is exported
-
-
-@dataclass(frozen=True)
-class Granted:
-    """What a trial may use of the machine that it runs on.
-
-    Attributes
-    ----------
-    cpus : int
-        The CPUs of RESOURCES_PER_TRIAL, rounded down; at least 1. So many threads.
-    gpus : float
-        The GPUs; a part of one is less than 1. 0 without Ray.
-    gpu : int or None
-        Which one, as PyTorch counts those that the process sees; the first of several. None: a GPU
-        that the process sees belongs to others.
-    """
-
-    cpus: int
-    gpus: float
-    gpu: int | None
 
 
 class StoredTrainable(tune.Trainable):
@@ -88,7 +68,7 @@ class StoredTrainable(tune.Trainable):
         return Granted(
             cpus=min(int(bundle.get("CPU", 1)) or 1, os.cpu_count() or 1),
             gpus=bundle.get("GPU", 0.0) if ids else 0.0,
-            gpu=_position(str(ids[0])) if ids else None,
+            gpu=position(str(ids[0])) if ids else None,
         )
 
     @classmethod
@@ -265,12 +245,6 @@ def _instead(trainable: StoredTrainable, method: str, call: Any) -> Iterator[Non
 
 def _seeded(config: dict[str, Any]) -> Generators:
     return Generators(int(config.get("seed", 0)))
-
-
-def _position(gpu_id: str) -> int:
-    """Where a GPU is among those that the process sees: Ray shows it its own alone, or all."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    return visible.index(gpu_id) if gpu_id in visible else int(gpu_id)
 
 
 def exported_note(exported: dict[str, str], folder: Path, iteration: int) -> str:
