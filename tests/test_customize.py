@@ -1,19 +1,16 @@
 """Each change that docs/customize.md shows is made in a generated project, and works there."""
 
 import json
-import os
 import re
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, with_cookiecutter
+from tests.conftest import with_cookiecutter
+from tests.recipes import edits, make_edits, python, sections
 
-PAGE = (ROOT / "docs/customize.md").read_text("utf-8")
-SECTIONS = {text.partition("\n")[0]: text for text in PAGE.split("\n## ")[1:]}
+SECTIONS = sections("customize.md")
 TASK = "Another task"  # touches three files, and is a project of its own
 DATABASE = "/data/flowers.db"
 STOPPED = """
@@ -23,24 +20,6 @@ stopper, metrics = make_stopper(Settings()), dict.fromkeys(Settings.METRICS, 0.5
 assert not stopper("a", {**metrics, "training_iteration": 1})
 assert stopper("a", {**metrics, "training_iteration": 2, "training_loss": 0.0001})
 """
-
-Edits = dict[str, list[tuple[str, str]]]  # of each file: what was there, and what is there then
-
-
-def edits(section: str) -> Edits:
-    """What a section changes, by file. `@@ name.py @@` begins a file, `@@` another place in it."""
-    found: Edits = {}
-    for block in re.findall(r"```diff\n(.*?)```", section, re.DOTALL):
-        assert block.startswith("@@ "), block
-        file = ""
-        for hunk in re.split(r"^@@", block, flags=re.MULTILINE)[1:]:
-            head, _, body = hunk.partition("\n")
-            file = head.strip(" @") or file
-            lines = [line or " " for line in body.splitlines()]
-            was = "".join(f"{line[1:]}\n" for line in lines if line[0] != "+")
-            now = "".join(f"{line[1:]}\n" for line in lines if line[0] != "-")
-            found.setdefault(file, []).append((was, now))
-    return found
 
 
 @pytest.fixture(scope="module", params=["additions", TASK])
@@ -52,13 +31,7 @@ def changed(
     project = with_cookiecutter(template, folder, {}).project
     names = [TASK] if request.param == TASK else [name for name in SECTIONS if name != TASK]
     for name in names:
-        for file, places in edits(SECTIONS[name]).items():
-            path = project / "src/ray_tune_experiment" / file
-            text = path.read_text("utf-8")
-            for was, now in places:
-                assert f"\n{text}".count(f"\n{was}") == 1, f"{file}:\n{was}"
-                text = text.replace(was, now, 1)
-            path.write_text(text, "utf-8")
+        make_edits(SECTIONS[name], project)
     python(project, "-m", "ruff", "check", "src")
     python(project, "-m", "ruff", "format", "--check", "src")
     data = project / "src/ray_tune_experiment/data.py"
@@ -69,22 +42,6 @@ def changed(
         database.executemany("INSERT INTO flowers VALUES (?, ?, ?)", rows)
     database.close()
     return request.param, project
-
-
-def python(project: Path, *words: str) -> str:
-    """Run this Python in a project. Returns what it printed."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("EXPERIMENT_")}
-    done = subprocess.run(
-        [sys.executable, *words],
-        cwd=project,
-        env={**env, "PYTHONPATH": str(project / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 def test_an_addition_is_short_and_in_one_file() -> None:

@@ -26,7 +26,7 @@ SOURCE = f"src/{PACKAGE}"
 # The files that may know the framework: the model, what is tuned, what is installed, a sentence.
 KNOWS = {
     *(f"{SOURCE}/model.py", f"{SOURCE}/search_space.py"),
-    *("pyproject.toml", "tests/conftest.py", "README.md"),
+    *("pyproject.toml", "README.md", "tests/conftest.py", "tests/unit/test_model.py"),
 }
 # Sweeps of the other frameworks, each with another task than its neighbour.
 SWEEPS = [(framework, TASKS[index % 2]) for index, framework in enumerate(FRAMEWORKS[1:])]

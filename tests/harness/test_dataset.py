@@ -91,7 +91,7 @@ def test_another_process_finds_the_same() -> None:
 def test_what_the_data_says_of_itself() -> None:
     assert describe(KINDS["dataclass"])["description"] == "six rows"
     assert describe(KINDS["dict"])["description"] == "in a dict"
-    assert describe(KINDS["frame"])["description"] == "load_data of data.py returned DataFrame"
+    assert describe(KINDS["frame"])["description"] == "load_data returned DataFrame"
     assert describe(KINDS["dataclass"])["arrays"] == "x 6x2 float64, y 6 <U5"
 
 
@@ -110,7 +110,7 @@ def test_a_moved_file_is_the_same_data() -> None:
 def test_without_anything_to_digest_the_descriptions_are_compared() -> None:
     nothing = describe(None)
     assert nothing == {
-        "description": "load_data of data.py returned nothing",
+        "description": "no data",
         "arrays": "",
         "digest": None,
     }

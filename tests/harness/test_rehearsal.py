@@ -147,6 +147,28 @@ def test_what_ray_allows_is_allowed() -> None:
         assert (tried(kind).findings, tried(kind).notes) == ([], []), kind
 
 
+def test_a_class_that_knows_no_data_needs_none() -> None:
+    class Simulation(tune.Trainable):
+        def setup(self, config: dict[str, Any]) -> None:
+            self.rate, self.value = config["rate"], 1.0
+
+        def step(self) -> dict[str, Any]:
+            self.value *= 1 - self.rate
+            return {"loss": self.value}
+
+        def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+            return {"value": self.value}
+
+        def load_checkpoint(self, checkpoint: Any) -> None:
+            self.value = checkpoint["value"]
+
+    class Own(StoredTrainable, Simulation):
+        pass
+
+    assert tried(Own).findings == []
+    assert not Own.exports()
+
+
 def test_no_export_is_a_note() -> None:
     class Plain(Good):
         _export_model = tune.Trainable._export_model
@@ -340,15 +362,18 @@ def test_nan_at_some_corner_is_a_note() -> None:
 
 
 def test_what_no_new_trial_repeats_is_not_blamed_on_checkpoints() -> None:
+    class TwoMetrics(Settings):
+        METRICS = ("loss", "rate")
+
     class Random(Good):
         def step(self) -> dict[str, Any]:
-            return {"loss": float.fromhex(os.urandom(6).hex())}
+            return {"loss": float.fromhex(os.urandom(6).hex()), "rate": self.rate}
 
-    found = tried(Random)
-    assert found.findings == []
-    assert found.notes == [
-        "two trials of one configuration and seed differ: a resume was not compared"
-    ]
+    note = "two trials of one configuration and seed differ: a resume was not compared"
+    parts, data = replace(PROJECT.parts(), trainable=Random), Rows(np.ones(3))
+    for settings in (OneMetric(export_formats=[]), TwoMetrics(export_formats=[])):
+        found = rehearse(parts, CORNERS, data, settings)
+        assert (found.findings, found.notes) == ([], [note])
 
 
 def test_a_slow_model_is_not_tried_everywhere() -> None:

@@ -5,12 +5,14 @@ settings.py.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from {{cookiecutter.package_name}}.harness.store import dataset
+from {{cookiecutter.package_name}}.project import PROJECT
 from {{cookiecutter.package_name}}.settings import Settings
 
 # A good configuration of the search space: in five iterations, METRIC becomes better.
@@ -46,24 +48,11 @@ CONFIG: dict[str, Any] = {
 {%- endif %}
     "seed": 0,
 }
-# What makes a bad one of it, which hardly learns.
-{%- if cookiecutter.framework in ("scikit-learn", "PyTorch") %}
-BAD: dict[str, Any] = {"learning_rate": 1e-6}
-{%- elif cookiecutter.framework == "XGBoost" %}
-BAD: dict[str, Any] = {"min_child_weight": 1000.0}
-{%- else %}
-BAD: dict[str, Any] = {"min_data_in_leaf": 1000}
-{%- endif %}
 
 
 @pytest.fixture
 def config() -> dict[str, Any]:
     return dict(CONFIG)
-
-
-@pytest.fixture
-def bad_config() -> dict[str, Any]:
-    return {**CONFIG, **BAD}
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +68,20 @@ def clean_environment() -> Iterator[None]:
         patch.setenv("WANDB_MODE", "offline")
 {%- endif %}
         yield
+
+
+@pytest.fixture(scope="session")
+def data(clean_environment: None) -> Any:
+    """What `load_data` returns; None without rows."""
+    return dataset.load(PROJECT, Settings())
+
+
+@pytest.fixture
+def load_export() -> Callable[[Path], Any]:
+    found = PROJECT.parts().load_export
+    if found is None:
+        pytest.skip("project.py names no load_export")
+    return found
 
 
 @pytest.fixture(autouse=True)

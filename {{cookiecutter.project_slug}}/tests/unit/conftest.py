@@ -6,19 +6,12 @@ from typing import Any
 
 import pytest
 
-from {{cookiecutter.package_name}}.data import Data, load_data
-from {{cookiecutter.package_name}}.settings import Settings
 from {{cookiecutter.package_name}}.trainable import ExperimentTrainable
-
-
-@pytest.fixture(scope="session")
-def data(clean_environment: None) -> Data:
-    return load_data(Settings())
 
 
 @pytest.fixture
 def make_trainable(
-    config: dict[str, Any], data: Data, empty_folder: Path
+    config: dict[str, Any], data: Any, empty_folder: Path
 ) -> Iterator[Callable[..., ExperimentTrainable]]:
     """Makes trainables as Ray's workers do; by default, of CONFIG."""
     made: list[ExperimentTrainable] = []

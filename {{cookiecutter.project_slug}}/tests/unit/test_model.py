@@ -12,6 +12,14 @@ from {{cookiecutter.package_name}}.harness.project import Granted
 from {{cookiecutter.package_name}}.model import Model, load_export
 
 Train = Callable[..., Model]
+# What makes a bad configuration of CONFIG, which hardly learns.
+{%- if cookiecutter.framework in ("scikit-learn", "PyTorch") %}
+BAD: dict[str, Any] = {"learning_rate": 1e-6}
+{%- elif cookiecutter.framework == "XGBoost" %}
+BAD: dict[str, Any] = {"min_child_weight": 1000.0}
+{%- else %}
+BAD: dict[str, Any] = {"min_data_in_leaf": 1000}
+{%- endif %}
 
 
 @pytest.fixture
@@ -36,10 +44,8 @@ def test_it_learns(train: Train, data: Data) -> None:
 {%- endif %}
 
 
-def test_a_bad_configuration_scores_badly(
-    train: Train, data: Data, bad_config: dict[str, Any]
-) -> None:
-    metrics = data.metrics(train(1, bad_config).predict(data.x_valid))
+def test_a_bad_configuration_scores_badly(train: Train, data: Data, config: dict[str, Any]) -> None:
+    metrics = data.metrics(train(1, {**config, **BAD}).predict(data.x_valid))
 {%- if cookiecutter.task == "classification" %}
     assert metrics["validation_accuracy"] < 0.5
 {%- else %}

@@ -1,14 +1,13 @@
 """The whole contract of the Trainable, without Ray."""
 
 from collections.abc import Callable
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from {{cookiecutter.package_name}}.data import Data
 from {{cookiecutter.package_name}}.harness.tune.space import corners, pairs
-from {{cookiecutter.package_name}}.model import load_export
 from {{cookiecutter.package_name}}.search_space import MUTABLE, search_space
 from {{cookiecutter.package_name}}.settings import Settings
 from {{cookiecutter.package_name}}.trainable import ExperimentTrainable
@@ -24,8 +23,8 @@ def metrics(trainable: ExperimentTrainable, iterations: int = 1) -> list[dict[st
 
 def test_step_reports_the_declared_metrics(make_trainable: Make) -> None:
     reported = make_trainable().step()
-    assert set(reported) == set(Settings.METRICS)
-    assert all(isinstance(value, float) for value in reported.values())
+    assert set(reported) >= set(Settings.METRICS)
+    assert all(isinstance(reported[name], Real) for name in Settings.METRICS)
 
 
 def test_training_learns(make_trainable: Make) -> None:
@@ -77,8 +76,8 @@ def test_a_reused_actor_equals_a_new_one(make_trainable: Make) -> None:
     expected, config = metrics(new, 2), new.get_config()
     used = make_trainable(**corners(search_space())[0], seed=9)
     used.train()
-    assert used.reset(config)
-    assert metrics(used, 2) == expected
+    # One that says no makes place for a new worker.
+    assert not used.reset(config) or metrics(used, 2) == expected
 
 
 def test_the_same_seed_gives_the_same_metrics(make_trainable: Make) -> None:
@@ -86,7 +85,9 @@ def test_the_same_seed_gives_the_same_metrics(make_trainable: Make) -> None:
     assert metrics(make_trainable()) != metrics(make_trainable(seed=1))
 
 
-def test_the_export_predicts(make_trainable: Make, data: Data, tmp_path: Path) -> None:
+def test_the_export_predicts(
+    make_trainable: Make, load_export: Callable[[Path], Any], data: Any, tmp_path: Path
+) -> None:
     trainable = make_trainable()
     trainable.train()
     files = trainable.export_model(["model"], str(tmp_path))
@@ -108,4 +109,4 @@ def test_every_corner_of_the_search_space_trains(
     make_trainable: Make, corner: dict[str, Any]
 ) -> None:
     (result,) = metrics(make_trainable(**corner))
-    assert all(isinstance(value, float) for value in result.values())
+    assert all(isinstance(value, Real) for value in result.values())

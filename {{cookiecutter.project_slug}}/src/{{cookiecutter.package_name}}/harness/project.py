@@ -20,9 +20,6 @@ class Parts:
 
     Parameters
     ----------
-    load_data : settings → data
-        Loads what the Trainable's `setup` is given as `data`. It raises OSError or ValueError, in
-        one line, when the settings name what can't be loaded.
     search_space : () → dict
         The hyperparameters by name.
     trainable : type
@@ -36,17 +33,20 @@ class Parts:
         The call of `tune.run`.
     mutable : names
         The hyperparameters that SCHEDULER=pbt may change.
+    load_data : settings → data, optional
+        Loads what the Trainable's `setup` is given as `data`. It raises OSError or ValueError, in
+        one line, when the settings name what can't be loaded. Without it, `data` is None.
     load_export : path → model, optional
         Opens an exported model, which has a method `predict`.
     """
 
-    load_data: Callable[[Any], Any]
     search_space: Callable[[], dict[str, Any]]
     trainable: type[Any]
     make_stopper: Callable[[Any], Any]
     make_callbacks: Callable[[Any], Sequence[Any]]
     tune_run: Callable[[Any, Any], Any]
     mutable: Sequence[str] = ()
+    load_data: Callable[[Any], Any] | None = None
     load_export: Callable[[Path], Any] | None = None
 
 

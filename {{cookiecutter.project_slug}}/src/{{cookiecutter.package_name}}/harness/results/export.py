@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ray import tune
 from ray.tune.utils.serialization import TuneFunctionDecoder
 
 from ..configuration import Configuration, flag
@@ -45,7 +44,7 @@ class Export:
     def make(self) -> tuple[Candidate, dict[str, ModelFile], dict[str, Any]]:
         """Export. Returns the checkpoint, the file of each format, and what export.json says."""
         kind = self.project.parts().trainable
-        if kind._export_model is tune.Trainable._export_model:
+        if not kind.exports():
             method = f"{kind.__name__} has no method _export_model"
             raise Refusal(f"{method}, which writes the file of each format")
         data, resources = self._data(), self.settings.resources_per_trial

@@ -89,6 +89,7 @@ def _about(experiment: Experiment) -> dict[str, Any]:
     if table["error"].isna().all():
         table = table.drop(columns="error")
     configuration = Configuration(experiment.project, settings)
+    exports = experiment.project.parts().trainable.exports()
     repeat = [*shlex.split(record.command(type(settings))), "--name", f"{experiment.name}-again"]
     return {
         "experiment": experiment,
@@ -109,7 +110,7 @@ def _about(experiment: Experiment) -> dict[str, Any]:
         "versions": _versions(experiment),
         "commands": {
             "repeat": experiment.project.command(*repeat, *storage_flags(settings)),
-            "export": configuration.again("export"),
+            "export": configuration.again("export") if exports else None,
             "resume": configuration.again("run", "--resume"),
             "errored": configuration.again("run", "--resume", "errored"),
         },

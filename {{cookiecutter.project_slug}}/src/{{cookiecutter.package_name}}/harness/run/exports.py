@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ray import tune
 from ray.tune.experiment import Trial
 
 from ..configuration import Configuration
@@ -51,8 +50,7 @@ class TrialExports:
 
     def missing(self, trials: Sequence[Trial]) -> Iterator[Trial]:
         """The trials that completed, and have no exported model of their last result."""
-        own = self.trainable._export_model is not tune.Trainable._export_model
-        if not self.settings.export_formats or not own:
+        if not self.settings.export_formats or not self.trainable.exports():
             return
         self.there = self.folder.all_files()
         for trial in trials:

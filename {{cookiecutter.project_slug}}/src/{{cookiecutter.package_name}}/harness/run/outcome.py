@@ -72,7 +72,8 @@ def finish(
     print(f"Results in {folder.path}")
     if saved and facts["best"] is not None:
         print(f"Report: {configuration.again('report')}")
-        print(f"Export the best: {configuration.again('export')}")
+        if configuration.project.parts().trainable.exports():
+            print(f"Export the best: {configuration.again('export')}")
     if saved and outcome.startswith(("interrupted", "exports")):
         print(f"Resume: {configuration.again('run', '--resume')}")
     elif failed:

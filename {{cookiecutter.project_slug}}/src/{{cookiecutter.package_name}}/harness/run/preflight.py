@@ -193,7 +193,8 @@ class Preflight:
         found = rehearse(self.parts, configs, sample, settings)
         self.findings += found.findings
         self.notes += found.notes
-        each = settings.num_to_keep + 1 + bool(settings.export_formats)
+        exports = settings.export_formats and self.parts.trainable.exports()
+        each = settings.num_to_keep + 1 + bool(exports)
         needed = found.checkpoint_size * each * self.trials
         free = self.storage.free_bytes() if self.storage else None
         self.notes.append(f"up to {needed / 1e6:,.1f} MB of checkpoints and exports")

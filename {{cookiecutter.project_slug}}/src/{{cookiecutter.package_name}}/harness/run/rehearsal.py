@@ -221,7 +221,7 @@ class _Rehearsal:
             for name in self.metrics
             if all(same(a.get(name), b.get(name)) for a, b in zip(expected, again, strict=True))
         ]
-        if not repeated:
+        if self.settings.metric in set(differing) - set(repeated):
             note = "two trials of one configuration and seed differ: a resume was not compared"
             self.outcome.notes += [note] if note not in self.outcome.notes else []
         for name in differing:
@@ -231,7 +231,7 @@ class _Rehearsal:
 
     def _export(self, trial: StoredTrainable) -> None:
         formats, method = self.settings.export_formats, f"{self.name}._export_model"
-        if self.trainable._export_model is tune.Trainable._export_model:
+        if not self.trainable.exports():
             self.outcome.notes.append(f"{self.name} has no _export_model: no model is exported")
             return
         exported = trial.export_model(list(formats))

@@ -34,8 +34,11 @@ NOTHING = (type(None), type(pd.NA), type(pd.NaT))
 
 def load(project: Project, settings: RunSettings) -> Any:
     """What `load_data` returns. Raises Refusal, in one line, when it can't load it."""
+    load_data = project.parts().load_data
+    if load_data is None:
+        return None
     try:
-        return project.parts().load_data(settings)
+        return load_data(settings)
     except (OSError, ValueError) as error:
         named = [f for f, v in settings if isinstance(v, Path) and str(v) in str(error)]
         if not named:
@@ -95,7 +98,7 @@ def _description(data: Any) -> str:
     said = data.get(field) if isinstance(data, Mapping) else getattr(data, field, None)
     if isinstance(said, str):
         return said
-    return f"load_data of data.py returned {'nothing' if data is None else type(data).__name__}"
+    return "no data" if data is None else f"load_data returned {type(data).__name__}"
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

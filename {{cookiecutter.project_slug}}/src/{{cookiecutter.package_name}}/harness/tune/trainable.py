@@ -1,6 +1,7 @@
 """Ray's Trainable, with what a long run needs: sealed checkpoints, and exports that are kept."""
 
 import functools
+import inspect
 import json
 import os
 import tempfile
@@ -11,7 +12,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, cast
 
-import ray
 from pyarrow import fs
 from ray import cloudpickle, tune
 from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
@@ -21,6 +21,7 @@ from ..project import Granted
 from ..settings import RunSettings
 from ..store.storage import check_arrived
 from .generators import Generators
+from .granted import granted
 from .ray_internals import TrainingResult
 from .seal import SEAL, STATE, DamagedCheckpoint, checked, described
 
@@ -30,8 +31,9 @@ EXPORTED = "exported.json"  # in a trial's folder, once its model is exported
 class StoredTrainable(tune.Trainable):
     """Seals each checkpoint, and restores none with a broken seal but an older one.
 
-    A team's class may inherit `save_checkpoint` and the other hooks from a class of its own, in any
-    order of the two. As with Ray, `save_checkpoint` may fill the folder or return a dict.
+    A team's class may inherit its hooks from a class of its own, named after this one:
+    `class ExperimentTrainable(StoredTrainable, OurTrainable)`. As with Ray, `save_checkpoint` may
+    fill the folder or return a dict.
 
     A trial that was killed after its last result, before it was exported, only ends when it is
     restored: `train` repeats that result, as Ray's function trainables do when they return.
@@ -60,14 +62,7 @@ class StoredTrainable(tune.Trainable):
     @property
     def granted(self) -> Granted:
         """What this trial may use of its machine."""
-        resources = self.trial_resources
-        bundle = resources.bundles[0] if resources else {}
-        ids = [] if self._storage is None else ray.get_gpu_ids()
-        return Granted(
-            cpus=min(int(bundle.get("CPU", 1)) or 1, os.cpu_count() or 1),
-            gpus=bundle.get("GPU", 0.0) if ids else 0.0,
-            gpu=_position(str(ids[0])) if ids else None,
-        )
+        return granted(self.trial_resources, by_ray=self._storage is not None)
 
     @classmethod
     def without_ray(
@@ -102,6 +97,17 @@ class StoredTrainable(tune.Trainable):
             trial_resources=resource_dict_to_pg_factory(resources),
         )
         return cast(Self, WithData(config={**config, TRIAL_INFO: trial}, storage=None))
+
+    @classmethod
+    def exports(cls) -> bool:
+        """Whether the class has a method `_export_model`, without which there are no exports."""
+        return cls._export_model is not tune.Trainable._export_model
+
+    def setup(self, config: dict[str, Any], data: Any = None) -> None:
+        """Call the next class's `setup`, with `data` if it takes that."""
+        own = super().setup
+        takes_data = "data" in inspect.signature(own).parameters
+        own(config, **({"data": data} if takes_data else {}))
 
     def save(self, checkpoint_dir: str | None = None) -> Any:
         """Save and seal a checkpoint. Same argument and result as Ray's.
@@ -232,12 +238,6 @@ def _instead(trainable: StoredTrainable, method: str, call: Any) -> Iterator[Non
 
 def _seeded(config: dict[str, Any]) -> Generators:
     return Generators(int(config.get("seed", 0)))
-
-
-def _position(gpu_id: str) -> int:
-    """Where a GPU is among those that the process sees: Ray shows it its own alone, or all."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    return visible.index(gpu_id) if gpu_id in visible else int(gpu_id)
 
 
 def exported_note(exported: dict[str, str], folder: Path, iteration: int) -> str:
