@@ -29,6 +29,9 @@ collect_ignore = ["trackers"]
 BIN = Path(sys.executable).parent
 for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):  # ARGS of `make test` are not for other makes
     os.environ.pop(name, None)
+# Each process of a project would compile Ray and all else anew: as much as it takes to run.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 OUTSIDE = dict(os.environ)  # for uv, whose cache is in the real home
 
 Answers = dict[str, str]

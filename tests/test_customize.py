@@ -77,7 +77,7 @@ def python(project: Path, *words: str) -> str:
     done = subprocess.run(
         [sys.executable, *words],
         cwd=project,
-        env={**env, "PYTHONPATH": str(project / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**env, "PYTHONPATH": str(project / "src")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
