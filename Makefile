@@ -38,7 +38,7 @@ quick: .venv/.synced ## Test the harness without starting Ray, in a minute or tw
 	@exec $(BIN)/pytest -n 2 -m "not ray" tests/harness tests/test_house.py tests/test_questions.py $(ARGS)
 
 test: .venv/.synced tests/tools/node_modules/.synced ## Run everything that CI needs: make test [ARGS="-k name"]
-	@exec $(BIN)/pytest -n 3 --dist loadfile $(ARGS)
+	@exec $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/.synced ## Check style, format, types, shell and workflows of the template itself
 	$(BIN)/ruff check

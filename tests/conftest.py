@@ -52,6 +52,12 @@ def compile_once(engine: Any, source: Any, *names: Any, **other: Any) -> Any:
 
 Environment.compile = compile_once  # type: ignore[assignment, method-assign]
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take minutes, so that no worker is left alone with one."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
 Answers = dict[str, str]
 Render = Callable[..., "Rendering"]
 Tree = dict[str, tuple[int, bytes | None]]

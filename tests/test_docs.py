@@ -63,6 +63,7 @@ ELSEWHERE = {"make demo"}
 SMALL = {
     "EXPERIMENT_NUM_SAMPLES": "2",
     "EXPERIMENT_MAX_ITERATIONS": "2",
+    "EXPERIMENT_MAX_CONCURRENT_TRIALS": "1",  # a worker takes as long to start as a run
     # Of the processes that serve MLflow, each takes as long to start as a run.
     "MLFLOW_WORKERS": "1",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
