@@ -8,7 +8,7 @@ ARGS ?=
 DEST ?=
 # Set by another environment, these would turn uv away from .venv.
 unexport VIRTUAL_ENV UV_PROJECT_ENVIRONMENT
-# Some images set it: each process would compile all that it imports anew.
+# Many images set it: each process would compile all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 ifeq ($(shell command -v uv 2>/dev/null),)
