@@ -9,6 +9,8 @@ DEST ?=
 RAY ?=
 # Set by another environment, these would turn uv away from .venv.
 unexport VIRTUAL_ENV UV_PROJECT_ENVIRONMENT
+# Many images set it: each process would compile all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 ifeq ($(shell command -v uv 2>/dev/null),)
 UV := .tools/bin/uv
@@ -37,7 +39,7 @@ quick: .venv/.synced ## Test the harness without starting Ray, in a minute or tw
 	@exec $(BIN)/pytest -n 2 -m "not ray" tests/harness tests/test_house.py tests/test_questions.py $(ARGS)
 
 test: .venv/.synced tests/tools/node_modules/.synced ## Run everything that CI needs: make test [ARGS="-k name"]
-	@exec $(BIN)/pytest -n 3 --dist loadfile $(ARGS)
+	@exec $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 next-ray: | $(FETCHED) ## Test with Ray's newest, or another: make next-ray [RAY=version, wheel or URL] [ARGS="-k name"]
 	@exec $(PYTHON) tests/next_ray.py "$(RAY)" $(ARGS)

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from cookiecutter.main import cookiecutter
 from copier import run_copy
+from jinja2 import Environment
 from plumbum import local
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +31,32 @@ collect_ignore = ["trackers"]
 BIN = Path(sys.executable).parent
 for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):  # ARGS of `make test` are not for other makes
     os.environ.pop(name, None)
+# Each process of a project would compile Ray and all else anew: as much as it takes to run.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 OUTSIDE = dict(os.environ)  # for uv, whose cache is in the real home
+
+# Copier compiles each part of each path anew, 1,200 times a project; so does Cookiecutter a little.
+_compile, _compiled = Environment.compile, dict[Any, Any]()
+
+
+def compile_once(engine: Any, source: Any, *names: Any, **other: Any) -> Any:
+    """Compile a template of Jinja, or take what became of it before."""
+    if other or not isinstance(source, str):
+        return _compile(engine, source, *names, **other)
+    key = (type(engine), engine.lexer, *sorted(engine.extensions), source, *names)
+    if key not in _compiled:
+        _compiled[key] = _compile(engine, source, *names)
+    return _compiled[key]
+
+
+Environment.compile = compile_once  # type: ignore[assignment, method-assign]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take minutes, so that no worker is left alone with one."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
 
 Answers = dict[str, str]
 Render = Callable[..., "Rendering"]

@@ -62,11 +62,11 @@ def command(project: Path, *words: str, code: int = 0, **variables: str) -> str:
     done = subprocess.run(
         words,
         cwd=project,
-        env={**env, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **variables},
+        env={**env, "PYTHONPATH": path, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=500,
     )
     assert done.returncode == code, done.stdout
     return done.stdout

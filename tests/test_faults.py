@@ -76,7 +76,10 @@ def interrupted(project: Project) -> Experiment:
 
 
 def test_signals_again_and_again(project: Project, whole: Experiment) -> None:
-    """Four ends at random moments, and what is resumed is as if there had been none."""
+    """Three ends at random moments, and what is resumed is as if there had been none.
+
+    Of SIGTERM for the driver alone: test_storage.py.
+    """
     seed = random.randrange(2**32)
     print(f"random.seed({seed})")
     moments = random.Random(seed)
@@ -84,7 +87,7 @@ def test_signals_again_and_again(project: Project, whole: Experiment) -> None:
     command: list[str] = ["run", "--name", "x", *map(str, SWEEP)]
     ends = [(signal.SIGINT, True), (signal.SIGKILL, False), (signal.SIGTERM, True)]
     before = Moment()
-    for number, group in [*ends, (signal.SIGTERM, False)]:
+    for number, group in ends:
         run = project.start(*command)
         trained = sum(map(len, project.trace().values()))
         run.until(lambda n=trained: sum(map(len, project.trace().values())) > n)  # type: ignore[misc]
@@ -115,9 +118,10 @@ def test_signals_again_and_again(project: Project, whole: Experiment) -> None:
     check_end(experiment, whole, ITERATIONS)
     outcomes = [run["outcome"] for run in experiment.record["runs"]]
     assert outcomes[-1] == "done"
-    assert len(outcomes) == 5
+    assert len(outcomes) == len(ends) + 1
 
 
+@pytest.mark.shared_ray
 def test_sigusr1_and_sighup_and_the_time_between(project: Project) -> None:
     """Ray's own signal, and a terminal that is closed. Only time spent in runs is counted."""
     budget = ("--time-budget-s", 1000, "--max-iterations", 1000, "--num-samples", 1)
@@ -366,13 +370,18 @@ def test_a_folder_with_a_space_and_an_apostrophe(spaced: Project) -> None:
 @pytest.mark.shared_ray
 def test_truncated_files(project: Project, interrupted: Experiment, whole: Experiment) -> None:
     """A checkpoint that is damaged: said, and the last good one is used. A state: refused."""
+    damaged = {}
     for kind in ("experiment_state-*", "basic-variant-state-*", "callback-states-*"):
-        (path,) = interrupted.folder.glob(kind)
-        content = path.read_bytes()
-        path.write_bytes(content[: len(content) // 2])
-        (said,) = project.run("run", "--name", "x", "--resume", code=2).splitlines()
-        assert f"the state of 'x' is damaged: {path.name} can't be read" in said
-        path.write_bytes(content)
+        storage = project.folder / kind.rstrip("-*")
+        (path,) = shutil.copytree(interrupted.folder, storage / "x").glob(kind)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        damaged[storage] = path.name
+    resume = ("run", "--name", "x", "--resume")
+    refused = project.run_each(*((*resume, "--storage-path", storage) for storage in damaged))
+    for (code, said), name in zip(refused, damaged.values(), strict=True):
+        assert code == 2
+        assert f"the state of 'x' is damaged: {name} can't be read" in said
+        assert len(said.splitlines()) == 1
 
     oldest = {}
     for index in range(2):
@@ -447,11 +456,11 @@ def test_one_run_at_a_time(project: Project, whole: Experiment) -> None:
     run = started(project, FAULT_EXPORT_SLEEP="100")
     experiment = project.experiment("x")
     run.until(lambda: any(ITERATIONS in experiment.checkpoints(i) for i in range(2)))
-    for words in (["--resume"], []):
-        said = project.run("run", "--name", "x", *words, code=2)
-        assert len(said.splitlines()) == 1
-    assert str(run.pid) in project.run("run", "--name", "x", "--resume", code=2)
-    assert "running" in project.run("list")
+    again = ("run", "--name", "x")
+    *refused, (_, listed) = project.run_each((*again, "--resume"), again, ("list",))
+    assert [(code, len(said.splitlines())) for code, said in refused] == [(2, 1), (2, 1)]
+    assert str(run.pid) in refused[0][1]
+    assert "running" in listed
     run.kill(signal.SIGKILL)
     os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie from now on
     assert "killed" in project.run("list")
@@ -497,6 +506,7 @@ def test_a_signal_that_was_lost_while_ray_started(project: Project) -> None:
     assert "ends by 2" in run.said
 
 
+@pytest.mark.shared_ray
 def test_a_run_that_slept_while_another_took_its_experiment(project: Project) -> None:
     lock = project.copy_source() / "harness/store/lock.py"
     text = lock.read_text()
@@ -508,7 +518,8 @@ def test_a_run_that_slept_while_another_took_its_experiment(project: Project) ->
         assert old in text
         text = text.replace(old, new)
     lock.write_text(text)
-    small = ("--num-samples", 2, "--max-iterations", 3)
+    # Each has one of the two cpus.
+    small = ("--num-samples", 2, "--max-iterations", 3, "--max-concurrent-trials", 1)
     run = project.start("run", "--name", "x", *small, FAULT_SLEEP="1")
     folder = project.experiment("x").folder
     run.until(lambda: list(folder.glob("trial_*/checkpoint_*")))

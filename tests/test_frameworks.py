@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import yaml
 from tests.conftest import ROOT, TREE, Tree, with_cookiecutter
 from tests.faults.kill import resume_command
 from tests.faults.project import PACKAGE, STORAGE, Project, using
+from tests.recipes import python
 
 QUESTIONS = yaml.safe_load((ROOT / "copier.yml").read_text("utf-8"))
 FRAMEWORKS: list[str] = QUESTIONS["framework"]["choices"]
@@ -50,23 +50,6 @@ def projects(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Projec
         assert not rendering.refusal
         found[framework, task] = rendering.project, rendering.tree
     return found
-
-
-def python(project: Path, *words: str, code: int = 0) -> str:
-    """Run this Python in a project. Returns what it printed."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("EXPERIMENT_")}
-    paths = {"PYTHONPATH": str(project / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, *words],
-        cwd=project,
-        env={**kept, **paths},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=500,
-    )
-    assert done.returncode == code, done.stdout
-    return done.stdout
 
 
 # ------------------------------------------------------------ who knows the framework

@@ -59,6 +59,7 @@ class Machine:
             "LANG": "C.UTF-8",
             "UV_CACHE_DIR": OUTSIDE.get("UV_CACHE_DIR", f"{OUTSIDE['HOME']}/.cache/uv"),
             "VIRTUAL_ENV": "/nonexistent",  # as in a shell where another environment is active
+            "PYTHONDONTWRITEBYTECODE": "1",  # as in an image
             "GIT_CONFIG_NOSYSTEM": "1",
             **{name: value for name, value in os.environ.items() if name.startswith("GIT_")},
         }
@@ -130,8 +131,9 @@ def test_make_lint(make: Callable[..., str]) -> None:
     make("lint")
 
 
-def test_make_unit(make: Callable[..., str]) -> None:
+def test_make_unit(project: Path, make: Callable[..., str]) -> None:
     assert " passed in " in make("unit")
+    assert list(project.glob(".venv/lib/python*/site-packages/ray/__pycache__"))  # compiled once
 
 
 # Uses of Ray that are deprecated in 2.60, and what is said of each: by a warning that Python hides,
@@ -220,7 +222,8 @@ def test_make_demo(template: Path, machine: Machine, tmp_path: Path) -> None:
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     for name in ("Makefile", "pyproject.toml", "uv.lock"):
         shutil.copy2(ROOT / name, tmp_path)
-    said = machine.run(tmp_path, "make", "demo", "ARGS=--num-samples 2 --max-iterations 2")
+    flags = "ARGS=--num-samples 2 --max-iterations 2 --max-concurrent-trials 1"
+    said = machine.run(tmp_path, "make", "demo", flags)
     (project,) = (tmp_path / "demo/1").iterdir()
     assert "Best of 2 trials" in said
     assert "warning" not in said.lower()

@@ -103,17 +103,22 @@ def test_a_bucket(project: Project, whole: Experiment) -> None:
         said = project.run(*command, env=s3.env, FAULT_SLEEP="0")
         assert "Best of 4 trials" in said
         assert trained(project) > before
-        project.run("report", "x", *place, env=s3.env)
+        reported, listed, shown, taken = project.run_each(
+            *(("report", "x", *place), ("list", *place), ("show", "x", *place)),
+            ("run", "--name", "x", *place),
+            **s3.env,
+        )
+        assert reported[0] == 0, reported
         experiment = Experiment(s3.download(project.folder / "bucket") / "team/x")
         check_end(experiment, whole, ITERATIONS)
         assert "validation_accuracy" in (experiment.folder / "report.html").read_text()
         for index in range(SAMPLES):
             names = {path.name for path in experiment.trial_folder(index).iterdir()}
             assert {"progress.csv", "result.json", "stdout", "stderr", "model.skops"} <= names
-        assert "x" in project.run("list", *place, env=s3.env)
-        assert "interrupted by SIGTERM" in project.run("show", "x", *place, env=s3.env)
-        taken = project.run("run", "--name", "x", *place, code=2, env=s3.env)
-        assert "exists already" in taken
+        assert "x" in listed[1]
+        assert "interrupted by SIGTERM" in shown[1]
+        assert taken[0] == 2
+        assert "exists already" in taken[1]
         more = ("--num-samples", SAMPLES + 1, "--into", "copy")
         said = project.run("extend", "x", *more, *place, env=s3.env, FAULT_SLEEP="0")
         assert "Best of 5 trials" in said
