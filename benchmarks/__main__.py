@@ -2,7 +2,13 @@
 
 import sys
 
-from benchmarks import generation, progress, report, sweep
+from benchmarks import frameworks, generation, progress, report, sweep
 
 if __name__ == "__main__":
-    sys.exit(generation.main() | sweep.main([]) | progress.main([]) | report.main([]))
+    sys.exit(
+        generation.main()
+        | sweep.main([])
+        | frameworks.main([])
+        | progress.main([])
+        | report.main([])
+    )

@@ -33,13 +33,14 @@ from ray_tune_experiment.data import load_data
 from ray_tune_experiment.search_space import search_space
 from ray_tune_experiment.settings import Settings
 from ray_tune_experiment.trainable import ExperimentTrainable
+settings = Settings()
 tune.run(
-    tune.with_parameters(ExperimentTrainable, data=load_data(Settings())),
+    tune.with_parameters(ExperimentTrainable, data=load_data(settings)),
     config={**search_space(), "seed": 42}, num_samples=8, stop={"training_iteration": 3},
-    metric="validation_accuracy", mode="max", storage_path=sys.argv[2], verbose=0,
+    metric=settings.metric, mode=settings.mode, storage_path=sys.argv[2], verbose=0,
     checkpoint_config=tune.CheckpointConfig(
         checkpoint_frequency=1, num_to_keep=2, checkpoint_at_end=True,
-        checkpoint_score_attribute="validation_accuracy",
+        checkpoint_score_attribute=settings.metric, checkpoint_score_order=settings.mode,
     ),
     reuse_actors=sys.argv[1] == "reuse",
 )
@@ -70,16 +71,19 @@ def install(folder: Path) -> Path:
     return project
 
 
-def seconds(project: Path, *command: str) -> float:
-    """Run a command of the project's environment to its end. Returns how long it took."""
+def seconds(project: Path, *command: str, python: Path | None = None) -> float:
+    """Run a command of the project's environment to its end. Returns how long it took.
+
+    python: another one, that imports the project from its folder
+    """
     with tempfile.TemporaryDirectory() as storage:
         words = [word.replace("STORAGE", storage) for word in command]
         env = {k: v for k, v in os.environ.items() if not k.startswith(("EXPERIMENT_", "RAY_"))}
         start = time.monotonic()
         done = subprocess.run(
-            [str(project / ".venv/bin/python"), *words],
+            [str(python or project / ".venv/bin/python"), *words],
             cwd=project,
-            env=env,
+            env={**env, "PYTHONPATH": str(project / "src")} if python else env,
             capture_output=True,
             text=True,
         )

@@ -62,7 +62,8 @@ REFUSED = {
     ],
     "license": ["", "GPL-3.0", "mit"],
     "python_version": ["", "3.10", "4"],
-    "framework": ["", "torch"],
+    "framework": ["", "torch", "pytorch"],
+    "task": ["", "Regression"],
     "ci": ["", "Jenkins", "github"],
 }
 ACCEPTED = {
