@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from allpairspy import AllPairs
+from copier import run_copy, run_update
 
 from tests.conftest import (
     BIN,
@@ -255,7 +256,7 @@ def test_other_answers_are_as_if_they_had_been_given_before(
     shutil.copytree(repository, source)
     run("git", "tag", "v1.0.0", cwd=source)
     if engine == "copier":
-        run("copier", "copy", "--defaults", source, project)
+        run_copy(str(source), project, vcs_ref="v1.0.0", defaults=True, quiet=True)
     else:
         run("cruft", "create", source, "--no-input", "--output-dir", tmp_path)
     commit_all(project)  # the untouched project, which Cruft merges with
@@ -265,8 +266,8 @@ def test_other_answers_are_as_if_they_had_been_given_before(
     for answers, expected in zip(STEPS, fresh, strict=True):
         commit_all(project)
         if engine == "copier":
-            data = [part for name, text in answers.items() for part in ("-d", f"{name}={text}")]
-            run("copier", "update", "--defaults", "--vcs-ref", "v1.0.0", *data, cwd=project)
+            update = partial(run_update, defaults=True, overwrite=True, quiet=True)
+            update(project, answers, vcs_ref="v1.0.0")
         else:
             data = ["--variables-to-update", json.dumps(answers)]
             run("cruft", "update", "--skip-apply-ask", *data, cwd=project)

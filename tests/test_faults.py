@@ -49,7 +49,7 @@ def whole(
 ) -> Iterator[Experiment]:
     """The sweep that nobody disturbs."""
     with using(*installed, tmp_path_factory.mktemp("whole"), cluster=cluster) as undisturbed:
-        said = undisturbed.run("run", "--name", "x", *SWEEP)
+        said = undisturbed.run("run", "--name", "x", *SWEEP, "--max-concurrent-trials", 1)
         assert "warn" not in said.lower(), said
         yield undisturbed.experiment("x")
 

@@ -70,7 +70,7 @@ def whole(
 ) -> Iterator[Experiment]:
     """The sweep, undisturbed, in a folder."""
     with using(*installed, tmp_path_factory.mktemp("whole"), cluster=cluster) as undisturbed:
-        undisturbed.run("run", "--name", "x", *SWEEP)
+        undisturbed.run("run", "--name", "x", *SWEEP, "--max-concurrent-trials", 1)
         yield undisturbed.experiment("x")
 
 

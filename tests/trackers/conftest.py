@@ -18,7 +18,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The storage path of the experiment x, which had no tracker to tell."""
     folder = tmp_path_factory.mktemp("finished")
     sweep = ("--name", "x", "--num-samples", SAMPLES, "--max-iterations", ITERATIONS)
-    words = ("run", *sweep, "--time-budget-s", 3600, "--verbose", 0)
+    words = ("run", *sweep, "--max-concurrent-trials", 1, "--time-budget-s", 3600, "--verbose", 0)
     env = {k: v for k, v in os.environ.items() if not k.startswith((*OUTSIDE, "PYTEST"))}
     done = subprocess.run(
         [sys.executable, "-m", PACKAGE, *map(str, words)],
