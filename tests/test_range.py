@@ -9,7 +9,6 @@ import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -17,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 from ray.util.annotations import AnnotationType
 
-from tests.conftest import BIN, OUTSIDE, ROOT, run, with_cookiecutter
+from tests.conftest import BIN, OUTSIDE, ROOT, TREE, run, with_cookiecutter
 from tests.next_ray import requirement
 from tests.test_docs import PAGES, short_folder
 from tests.test_generated_lint import PYTHONS
@@ -26,55 +25,43 @@ UV = {**OUTSIDE, "UV_PYTHON_DOWNLOADS": "never"}
 MODULES = {"ray": "ray", "tune": "ray.tune"}  # as the code calls them
 
 
-@pytest.fixture(scope="module")
-def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return with_cookiecutter(template, tmp_path_factory.mktemp("range"), {}).project
+@pytest.fixture
+def project(template: Path, tmp_path: Path) -> Path:
+    return with_cookiecutter(template, tmp_path, {}).project
 
 
-def read(path: Path) -> dict[str, Any]:
-    return tomllib.loads(path.read_text("utf-8"))
+def bounds(folder: Path) -> dict[str, str]:
+    """What a pyproject.toml needs, whatever the answers: each requirement's lowest version."""
+    text = (folder / "pyproject.toml").read_text("utf-8").partition("[project]")[2]
+    return dict(re.findall(r'"([\w.-]+(?:\[\w+\])?)>=([\d.]+)"', text))
 
 
-def bounds(*lists: list[str]) -> dict[str, Version]:
-    """The lowest version of each requirement."""
-    found = {}
-    for each in map(Requirement, (line for lines in lists for line in lines)):
-        (bound,) = each.specifier
-        assert bound.operator == ">="
-        found[each.name] = Version(bound.version)
-    return found
-
-
-@pytest.fixture(scope="module")
-def lowest(project: Path) -> dict[str, Version]:
-    """What a project's pyproject.toml names, and the lowest version of it."""
-    its = read(project / "pyproject.toml")
-    groups = (*its["project"]["optional-dependencies"].values(), its["dependency-groups"]["dev"])
-    return bounds(its["project"]["dependencies"], *groups)
+LOWEST = bounds(ROOT / TREE)
 
 
 def newest() -> Version:
     """The Ray of uv.lock, with which all tests run."""
-    (ray,) = (its for its in read(ROOT / "uv.lock")["package"] if its["name"] == "ray")
+    packages = tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))["package"]
+    (ray,) = (its for its in packages if its["name"] == "ray")
     return Version(ray["version"])
 
 
 # ------------------------------------------------------------ what is stated
 
 
-def test_the_template_needs_what_a_project_needs(lowest: dict[str, Version]) -> None:
-    own = bounds(read(ROOT / "pyproject.toml")["dependency-groups"]["dev"])
-    both = own.keys() & lowest.keys()
-    assert {"ray", "hyperopt", "optuna", "pytest"} <= both
-    assert {name: own[name] for name in both} == {name: lowest[name] for name in both}
+def test_the_template_needs_what_a_project_needs() -> None:
+    own, both = bounds(ROOT), bounds(ROOT).keys() & LOWEST.keys()
+    assert {"ray[tune]", "hyperopt", "optuna", "pytest"} <= both
+    assert {name: own[name] for name in both} == {name: LOWEST[name] for name in both}
 
 
-def test_the_range_in_the_docs(lowest: dict[str, Version]) -> None:
+def test_the_range_in_the_docs() -> None:
     page = (ROOT / "docs/updates.md").read_text("utf-8")
     rows = re.findall(r"^\| (Ray|Python) \| ([\d.]+) \| ([\d.]+)(.*?) \|$", page, re.MULTILINE)
     (_, *ray, same), (_, *python, _) = rows
-    assert [*map(Version, ray)] == [lowest["ray"], newest()]
-    assert bool(same) == (lowest["ray"] == newest())
+    oldest = Version(LOWEST["ray[tune]"])
+    assert [*map(Version, ray)] == [oldest, newest()]
+    assert bool(same) == (oldest == newest())
     assert python == [PYTHONS[0], PYTHONS[-1]]
 
 
@@ -83,11 +70,12 @@ def test_the_template_s_own_workflow_runs_every_python() -> None:
     assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == PYTHONS
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_what_pages_say_of_a_ray_is_of_the_newest(page: Path) -> None:
+def test_what_pages_say_of_a_ray_is_of_the_newest() -> None:
     """With another Ray in uv.lock, look again at what each of these sentences says."""
-    named = {*re.findall(r"\bRay (\d+\.\d+)", page.read_text("utf-8"))}
-    assert named <= {f"{newest().major}.{newest().minor}"}
+    minor = f"{newest().major}.{newest().minor}"
+    for page in PAGES:
+        others = {*re.findall(r"\bRay (\d+\.\d+)", page.read_text("utf-8"))} - {minor}
+        assert others == set(), page.name
 
 
 def used(project: Path) -> Iterator[tuple[str, str]]:
@@ -114,22 +102,25 @@ def test_nothing_that_is_used_is_marked_as_deprecated(project: Path) -> None:
 # ------------------------------------------------------------ what installs
 
 
-def test_every_bound_has_a_wheel_for_every_python(
-    project: Path, lowest: dict[str, Version]
-) -> None:
-    def resolve(python: str) -> dict[str, Version]:
-        what = ("--quiet", "--python-version", python, "--all-extras", "--group", "dev")
-        how = ("--only-binary", ":all:", "--resolution", "lowest-direct")
-        command = (BIN / "uv", "pip", "compile", *what, *how, "pyproject.toml")
-        lines = run(*command, cwd=project, env=UV).stdout.splitlines()
-        pinned = [line.split("==") for line in lines if "==" in line]
-        return {name: Version(version) for name, version in pinned if name in bound}
-
+def test_every_bound_has_a_wheel_for_every_python(tmp_path: Path) -> None:
+    asked = "\n".join(f"{name}>={version}" for name, version in LOWEST.items())
     dated = re.compile("types-|.*-stubs")
-    bound = {name: version for name, version in lowest.items() if not dated.match(name)}
+    expected = {
+        Requirement(name).name: Version(version)
+        for name, version in LOWEST.items()
+        if not dated.match(name)
+    }
+
+    def resolve(python: str) -> dict[str, Version]:
+        flags = ("--only-binary", ":all:", "--resolution", "lowest-direct", "--quiet")
+        command = (BIN / "uv", "pip", "compile", "--python-version", python, *flags, "-")
+        lines = run(*command, cwd=tmp_path, env=UV, input=asked).stdout.splitlines()
+        pinned = [line.split("==") for line in lines if "==" in line]
+        return {name: Version(version) for name, version in pinned if name in expected}
+
     with ThreadPoolExecutor() as pool:  # each waits for the package index
         for python, found in zip(PYTHONS, pool.map(resolve, PYTHONS), strict=True):
-            assert found == bound, python
+            assert found == expected, python
 
 
 # ------------------------------------------------------------ what passes
@@ -147,7 +138,7 @@ def newest_python() -> str:
 
 
 @pytest.mark.timeout(900)
-def test_lowest_versions_pass(lowest: dict[str, Version]) -> None:
+def test_lowest_versions_pass() -> None:
     """What a maintainer types to try the bounds of a project; of tests/harness a small part."""
     env = {name: value for name, value in UV.items() if not name.startswith(("PYTHON", "RAY_"))}
     flags = "-m 'not ray' -k 'internals or unit or tune_run'"
@@ -172,7 +163,7 @@ def test_lowest_versions_pass(lowest: dict[str, Version]) -> None:
     said = r"Ray (\S+) on Python .*: tests/harness \d+ passed.*; a project's own \d+ passed.*"
     last = re.fullmatch(said, done.stdout.splitlines()[-1])
     assert last, done.stdout
-    assert Version(last[1]) == lowest["ray"]
+    assert Version(last[1]) == Version(LOWEST["ray[tune]"])
     assert left == []
 
 
