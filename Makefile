@@ -19,13 +19,15 @@ else
 UV := uv
 endif
 
+TORCH := 2.13.0
+
 # What make demo and make test start finds the same uv, and the same node.
 export PATH := $(PATH):$(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-install: .venv/.synced ## Create or update .venv (the other targets do it themselves)
+install: .venv/.torch ## Create or update .venv (the other targets do it themselves)
 
 demo: .venv/.synced ## Generate a project with the default answers, run its sweep: make demo [DEST=folder] [ARGS=flags]
 	@dest="$(DEST)"; n=1; while [ -z "$$dest" ]; do [ -e demo/$$n ] || dest=demo/$$n; n=$$((n + 1)); done; \
@@ -35,16 +37,16 @@ demo: .venv/.synced ## Generate a project with the default answers, run its swee
 	printf '\nThe project is yours, in %s\nTry next, in that folder:\n' "$$project" && \
 	printf '  make test\n  make run ARGS="--num-samples 16"\n  edit src/*/search_space.py, then make run again\n'
 
-quick: .venv/.synced ## Test the harness without starting Ray, in a minute or two: make quick [ARGS="-k name"]
+quick: .venv/.torch ## Test the harness without starting Ray, in a minute or two: make quick [ARGS="-k name"]
 	@exec $(BIN)/pytest -n 2 -m "not ray" tests/harness tests/test_house.py tests/test_questions.py $(ARGS)
 
-test: .venv/.synced tests/tools/node_modules/.synced ## Run everything that CI needs: make test [ARGS="-k name"]
+test: .venv/.torch tests/tools/node_modules/.synced ## Run everything that CI needs: make test [ARGS="-k name"]
 	@exec $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 next-ray: | $(FETCHED) ## Test with Ray's newest, or another: make next-ray [RAY=version, wheel or URL] [ARGS="-k name"]
 	@exec $(PYTHON) tests/next_ray.py "$(RAY)" $(ARGS)
 
-lint: .venv/.synced ## Check style, format, types, shell and workflows of the template itself
+lint: .venv/.torch ## Check style, format, types, shell and workflows of the template itself
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -55,7 +57,7 @@ format: .venv/.synced ## Fix style and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: .venv/.synced ## Measure generation and runs against a floor and a peer
+bench: .venv/.torch ## Measure generation and runs against a floor and a peer
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove environments and caches; demo projects stay
@@ -67,9 +69,19 @@ clean: ## Remove environments and caches; demo projects stay
 	@$(UV) sync --quiet --locked
 	@touch $@
 
+# The build for the CPU, which for Linux is not on PyPI: uv.lock can't name it, and uv sync takes it away.
+.venv/.torch: .venv/.synced
+%/.torch: Makefile | $(FETCHED)
+	@export UV_FIND_LINKS="$${UV_FIND_LINKS-$$PIP_FIND_LINKS}"; \
+	add="$(UV) pip install --quiet --python $(@D)"; \
+	{ $$add torch==$(TORCH)+cpu || $$add torch==$(TORCH) --torch-backend cpu; } >$(@D)/torch.log 2>&1 || \
+	{ echo "error: cannot install PyTorch (see $(@D)/torch.log): pytorch.org is not reached, so put" \
+	"torch $(TORCH)+cpu for this Python into a folder, set UV_FIND_LINKS to it and run make again" >&2; exit 1; }
+	@touch $@
+
 # Where npm is missing, the one of the group `node` serves.
 tests/tools/node_modules/.synced: tests/tools/package-lock.json .venv/.synced
-	@command -v npm >/dev/null || $(UV) sync --quiet --locked --group node
+	@command -v npm >/dev/null || $(UV) sync --quiet --locked --inexact --group node
 	@npm ci --silent --no-audit --no-fund --prefix tests/tools
 	@touch $@
 

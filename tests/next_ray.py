@@ -52,6 +52,7 @@ def main(ray: str, *words: str) -> int:
     python = folder / ".venv/bin/python"
     answers = ("--no-input", "--default-config", "--output-dir", folder)
     call("uv", "sync", "--quiet", "--frozen")
+    call("make", "--silent", folder / ".venv/.torch")
     call(python, "-m", "cookiecutter", ROOT, *answers)
     project = next(folder.glob("*/pyproject.toml")).parent
     what = LOWEST if ray == "lowest" else ("--upgrade-package", "ray", requirement(ray))
