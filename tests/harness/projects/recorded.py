@@ -5,7 +5,6 @@ writes or deletes in the storage, `moments/NUMBER NAME` is what a kill would lea
 journal writes no entry that it may leave out, as when the storage is too slow for it.
 """
 
-import math
 import os
 import shutil
 import sys
@@ -41,7 +40,7 @@ def recorded(call: Callable[..., Any]) -> Callable[..., Any]:
 if __name__ == "__main__":
     for folder in (STORAGE, MOMENTS):
         folder.mkdir()
-    journal.ONE_OF = math.inf
+    journal.SHARE = 0.0
     _WholeFile.close = recorded(_WholeFile.close)
     WholeFiles.delete_dir = recorded(WholeFiles.delete_dir)
     sys.exit(main(PROJECT, sys.argv[1:]))

@@ -12,7 +12,7 @@ import math
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
@@ -24,7 +24,7 @@ from ..store.storage import Folder
 from ..tune.stopping import current_stopper
 
 FOLDER = "newest_checkpoints"
-ONE_OF = 20  # the part of the time that entries may take
+SHARE = 1 / 20  # of the time, that entries may take
 
 
 def encoded(value: Any) -> Any:
@@ -65,10 +65,10 @@ class JournalCallback(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Any, **info: Any
     ) -> None:
         """Called when a worker has saved, before older checkpoints are deleted."""
-        now, manager = time.monotonic(), trial.run_metadata.checkpoint_manager
+        now, manager = time.monotonic(), cast(Any, trial.run_metadata.checkpoint_manager)
         left_out = self._left_out.get(trial.trial_id, 0) + 1
-        most = manager.checkpoint_config.num_to_keep or math.inf
-        if ONE_OF * self._spent > now - self._start and left_out < most:
+        kept = manager.checkpoint_config.num_to_keep or math.inf
+        if self._spent > SHARE * (now - self._start) and left_out < kept:
             self._left_out[trial.trial_id] = left_out
             return
         changed = {"config": encoded(trial.config), "experiment_tag": trial.experiment_tag}

@@ -63,7 +63,7 @@ def patch_ray() -> None:
     it: no state in the storage is newer than the trials' tables there, whenever a kill comes. Ray
     copies all files in any order, and the state while it is written.
     """
-    _FilesystemSyncer._launch_sync_process = _copy_in_order  # type: ignore[method-assign]
+    _FilesystemSyncer._launch_sync_process = _copy_in_order  # type: ignore[assignment, method-assign]
     Trial.resolve_config_placeholders = _resolve_once  # type: ignore[method-assign]
     TuneController.save_to_dir = _save_beside  # type: ignore[method-assign]
 
