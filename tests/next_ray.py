@@ -2,9 +2,10 @@
 
     python3 tests/next_ray.py [RAY] [flags of pytest]
 
-RAY is a version, a wheel or its address; "lowest" means what the bounds of a project allow; by
-default, the newest that there is, pre-releases too. All else is as in uv.lock, where this Ray
-allows it. UV_PYTHON says with which Python.
+RAY is a version, a wheel or its address; "lowest" means the bounds of a project with the default
+answers; without it, the newest that there is, pre-releases too. All else is as in uv.lock, where
+this Ray allows it. UV_PYTHON says with which Python. Tests that need PyTorch are left out where
+there is none.
 """
 
 import os
@@ -16,7 +17,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOWEST = ("--upgrade", "--resolution", "lowest-direct")
-VERSIONS = "import platform, ray; print(ray.__version__, 'on Python', platform.python_version())"
+WITHOUT = "without PyTorch"
+TELL = f"""
+import importlib.util, platform, ray
+torch = "" if importlib.util.find_spec("torch") else ", {WITHOUT}"
+print(f"Ray {{ray.__version__}} on Python {{platform.python_version()}}{{torch}}")
+"""
 NO_TESTS = 5  # pytest's exit code, where its flags leave out all
 
 
@@ -29,10 +35,11 @@ def requirement(ray: str) -> str:
     return f"ray[tune]=={ray}"
 
 
-def call(*command: object) -> None:
+def call(*command: object, needed: bool = True) -> None:
     words = [str(word) for word in command]
-    if subprocess.run(words, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode:
-        sys.exit(f"Nothing was tested: {command[0]} {command[1]} failed, see above.")
+    done = subprocess.run(words, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
+    if needed and done.returncode:
+        sys.exit(f"Nothing was tested: {' '.join(words[:3])} failed, see above.")
 
 
 def tested(python: Path, folder: Path, *words: str) -> "tuple[int, str]":
@@ -52,7 +59,8 @@ def main(ray: str, *words: str) -> int:
     python = folder / ".venv/bin/python"
     answers = ("--no-input", "--default-config", "--output-dir", folder)
     call("uv", "sync", "--quiet", "--frozen")
-    call("make", "--silent", folder / ".venv/.torch")
+    if ray != "lowest":
+        call("make", "--silent", folder / ".venv/.torch", needed=False)
     call(python, "-m", "cookiecutter", ROOT, *answers)
     project = next(folder.glob("*/pyproject.toml")).parent
     what = LOWEST if ray == "lowest" else ("--upgrade-package", "ray", requirement(ray))
@@ -60,16 +68,21 @@ def main(ray: str, *words: str) -> int:
     extras = f"{project}[hyperopt,nevergrad]"
     call("uv", "pip", "install", "--python", python, "--editable", extras, *group, *what)
 
-    said = subprocess.run([python, "-c", VERSIONS], capture_output=True, text=True, check=True)
-    harness = tested(python, ROOT, "-n", "2", "--dist", "loadfile", "tests/harness", *words)
-    own = tested(python, project, *words)
+    told = subprocess.run([python, "-c", TELL], stdout=subprocess.PIPE, text=True, check=True)
+    versions = told.stdout.strip()
+    left_out = []
+    if versions.endswith(WITHOUT):
+        files = (ROOT / "tests/harness").glob("test_*.py")
+        left_out = [f"--ignore={path}" for path in files if "import torch" in path.read_text()]
+    tests = ("-n", "2", "--dist", "loadfile", "tests/harness", *left_out)
+    harness, own = tested(python, ROOT, *tests, *words), tested(python, project, *words)
     codes = {harness[0], own[0]}
     passed = 0 in codes and codes <= {0, NO_TESTS}
     if passed:
         shutil.rmtree(folder)
     else:
         print(f"The environment and the project are in {folder}")
-    print(f"Ray {said.stdout.strip()}: tests/harness {harness[1]}; a project's own {own[1]}")
+    print(f"{versions}: tests/harness {harness[1]}; a project's own {own[1]}")
     return 0 if passed else 1
 
 
