@@ -592,9 +592,9 @@ def read_source(name: str) -> str:
 
 # Words in capitals that are no setting of a project.
 WORDS = {
-    *("API", "ARGS", "CHANGELOG", "CONFIG", "CPU", "CSV", "DEFAULTS", "FAILURE", "HEAD", "HTML"),
-    *("JSON", "KILLED", "LICENSE", "METRICS", "MIT", "MUTABLE", "NO_COLOR", "PED", "PROJECT"),
-    *("README", "SHA", "TRUSTED", "URI"),
+    *("API", "ARGS", "CHANGELOG", "CONFIG", "CPU", "CSV", "CUDA", "DEFAULTS", "FAILURE"),
+    *("GPU", "HEAD", "HTML", "JSON", "KILLED", "LICENSE", "METRICS", "MIT", "MUTABLE", "NO_COLOR"),
+    *("PBT", "PED", "PROJECT", "README", "SHA", "TRUSTED", "UBJSON", "URI"),
     *("EXPERIMENT_", "EXPERIMENT_MAX_ROWS", "EXPERIMENT_NUM_SAMPELS"),
 }
 OTHERS = ("AWS_", "MLFLOW_", "OMP_", "RAY_", "SIG", "TUNE_", "WANDB_")

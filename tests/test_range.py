@@ -33,7 +33,7 @@ def project(template: Path, tmp_path: Path) -> Path:
 def bounds(folder: Path) -> dict[str, str]:
     """What a pyproject.toml needs, whatever the answers: each requirement's lowest version."""
     text = (folder / "pyproject.toml").read_text("utf-8").partition("[project]")[2]
-    return dict(re.findall(r'"([\w.-]+(?:\[\w+\])?)>=([\d.]+)"', text))
+    return dict(re.findall(r'"([\w.-]+(?:\[\w+\])?)>=([\d.]+)[";]', text))
 
 
 LOWEST = bounds(ROOT / TREE)
