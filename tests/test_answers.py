@@ -208,13 +208,13 @@ def test_cookiecutter_prompt(template: Path, tmp_path: Path) -> None:
 
 def test_cookiecutter_prompt_for_the_last_question(template: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = run("cookiecutter", "-o", out, template, input="\n" * 11 + "ray_\n", check=False)
+    done = run("cookiecutter", "-o", out, template, input="\n" * 13 + "ray_\n", check=False)
     assert (done.returncode, out.exists()) == (2, False)
     assert done.stderr.endswith("not env_prefix='ray_'\n")
 
 
 def test_cookiecutter_enter_at_every_prompt(template: Path, tmp_path: Path) -> None:
-    run("cookiecutter", "-o", tmp_path, template, input="\n" * 12)
+    run("cookiecutter", "-o", tmp_path, template, input="\n" * 14)
     assert (tmp_path / "ray-tune-experiment/pyproject.toml").exists()
 
 
@@ -349,7 +349,10 @@ def test_copier_prompt_says_why_and_asks_again(template: Path, tmp_path: Path) -
         for question in ("What it is for", "Author", "E-mail", "License", "Oldest Python"):
             child.send("\r")
             child.expect(question)
-        for question in ("Framework", "Experiment tracker", "Continuous integration", "Prefix"):
+        for question in ("Framework", "What the model", "Experiment tracker", "Tables"):
+            child.send("\r")
+            child.expect(question)
+        for question in ("Continuous integration", "Prefix"):
             child.send("\r")
             child.expect(question)
         child.send("\r")

@@ -57,6 +57,7 @@ TRACKERS = {
     "Weights & Biases": {"wandb"},
     "none": set[str](),
 }
+DATAFRAMES = {"pandas": set[str](), "Modin": {"modin"}}
 
 
 def answer_pairs() -> Iterator[Answers]:
@@ -78,9 +79,10 @@ def assert_whole(tree: Tree, answers: Answers) -> None:
     trackers = TRACKERS[answers.get("tracker", "none")]
     paths |= {"tests/experiment/test_tracker.py"} if trackers else set()
     harness = {f"src/PACKAGE/harness/{path}": content for path, content in harness_files().items()}
-    for name in trackers:
-        file = HARNESS / "trackers" / f"{{{{cookiecutter.__{name}_file}}}}"
-        harness[f"src/PACKAGE/harness/trackers/{name}.py"] = file.read_bytes()
+    tables = DATAFRAMES[answers.get("dataframes", "pandas")]
+    for folder, name in [*(("trackers", n) for n in trackers), *(("data", n) for n in tables)]:
+        file = HARNESS / folder / f"{{{{cookiecutter.__{name}_file}}}}"
+        harness[f"src/PACKAGE/harness/{folder}/{name}.py"] = file.read_bytes()
     expected = {path.replace("PACKAGE", package) for path in paths | harness.keys()}
     assert files(tree) == expected
     folders = {str(parent) for path in expected for parent in Path(path).parents} - {"."}
@@ -109,7 +111,7 @@ def harness_files() -> dict[str, bytes]:
 def test_folders_of_the_harness_are_copied_whole() -> None:
     """File by file takes Cookiecutter a twentieth longer; but a file's name may be conditional."""
     settings = json.loads((ROOT / "cookiecutter.json").read_text("utf-8"))
-    folders = {path.parent.name for path in HARNESS.glob("*/__init__.py")} - {"trackers"}
+    folders = {path.parent.name for path in HARNESS.glob("*/__init__.py")} - {"data", "trackers"}
     assert settings["_copy_without_render"] == [
         *(f"*/harness/{folder}" for folder in sorted(folders)),
         "*/harness/*.py",

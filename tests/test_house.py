@@ -22,6 +22,7 @@ ORDER = (
     {"project"},
     {"configuration"},
     {"store"},
+    {"data"},
     {"tune"},
     {"run", "results"},
     {"trackers"},
@@ -124,7 +125,7 @@ STORE = [name for name in modules() if name.partition(".")[0] == "store"]
         (["errors", "settings", "project"], {*HEAVY, "numpy", "pyarrow"}),
         (["cli", "configuration"], {*HEAVY, "numpy", "pyarrow"}),
         (["store.record", "store.differences"], HEAVY),
-        (STORE, {"ray"}),
+        ([*STORE, "data"], {"ray"}),
     ],
     ids=["settings", "commands", "records", "store"],
 )

@@ -199,7 +199,7 @@ def test_sparse_rows_are_compared_by_what_they_hold() -> None:
     ("content", "reason"),
     [
         (None, "No such file or directory; --data-path names where it is"),
-        ("1 two", "{path}: could not convert string to float: 'two'"),
+        ("1 two", "could not convert string to float: 'two'"),
     ],
 )
 def test_data_that_cannot_be_loaded(tmp_path: Path, content: str | None, reason: str) -> None:
@@ -208,7 +208,7 @@ def test_data_that_cannot_be_loaded(tmp_path: Path, content: str | None, reason:
     if content is not None:
         path.write_text(content)
     assert refused(PROJECT, Settings(data_path=path)) == (
-        f"EXPERIMENT_DATA_PATH='{path}': {reason.format(path=path)}"
+        f"EXPERIMENT_DATA_PATH='{path}': {reason}"
     )
 
 

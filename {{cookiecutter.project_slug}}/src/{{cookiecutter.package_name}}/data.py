@@ -4,7 +4,6 @@ Runs once, on the driver. Ray's object store then shares the arrays with every t
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,18 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+{% set checked = "checked_classes" if cookiecutter.task == "classification" else "checked_numbers" -%}
+{% if cookiecutter.dataframes == "Modin" -%}
+from .harness.data import {{ checked }}, part
+from .harness.data.modin import collected, read_table
+{%- else -%}
+from .harness.data import {{ checked }}, part, read_table
+{%- endif %}
 from .settings import Settings
 
 # The split is the same in every run: results of different seeds can be compared.
 VALIDATION_FRACTION = 0.25
 SPLIT_SEED = 0
-{%- if cookiecutter.task == "regression" %}
-SMALLEST = 8  # rows, so that 2 are left to validate with
-{%- endif %}
 
 
 @dataclass(frozen=True)
@@ -139,61 +142,21 @@ def load_data(settings: Settings) -> Data:
         y_valid=y_valid,
         preprocess=preprocess,
         description=description,
-        examples=raw_valid.head(),
+        examples=raw_valid.head().copy(),  # a view would keep all of them in memory
     )
 
 
-def _read(path: Path, target: str) -> tuple[pd.DataFrame, pd.Series]:
-    """Read the file and part the target from the features."""
-    if path.suffix not in {".csv", ".parquet"}:
-        raise ValueError(f"{path} should end in .csv or .parquet")
-    table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    if target not in table.columns:
-        raise ValueError(
-            f"{path} has no column {target!r}; it has {', '.join(map(str, table.columns))}"
-        )
-    for name, column in table.items():
-        table[name] = _usable(column, path)
-    labels = table.pop(target)
-    if missing := int(labels.isna().sum()):
-        raise ValueError(f"column {target!r} of {path} is empty in {missing} rows")
-    if table.columns.empty:
-        raise ValueError(f"{path} has no column beside {target!r} to predict from")
-{%- if cookiecutter.task == "classification" %}
-    counts = labels.value_counts()
-    smallest_part = int(min(VALIDATION_FRACTION, 1 - VALIDATION_FRACTION) * len(labels))
-    if len(counts) < 2 or counts.min() < 2 or len(counts) > smallest_part:
-        raise ValueError(
-            f"column {target!r} of {path} holds {len(counts)} classes in {len(labels)} rows: a"
-            " classifier needs 2 or more, each in 2 rows or more, and rows of each to validate with"
-        )
+def _read(path: str, target: str) -> tuple[pd.DataFrame, pd.Series]:
+    """Read the file{{ " with Modin" if cookiecutter.dataframes == "Modin" }}, and part the target from the features. Missing values stay."""
+    table = read_table(path)
+{%- if cookiecutter.dataframes == "Modin" %}
+    # Here is the place to leave out rows and columns, and to make new ones: on all CPUs of Ray.
+    features, labels = part(collected(table, path), target, path)
 {%- else %}
-    if not pd.api.types.is_numeric_dtype(labels) or pd.api.types.is_bool_dtype(labels):
-        kind = labels.dtype
-        raise ValueError(f"column {target!r} of {path} should hold numbers; it holds {kind}")
-    labels = labels.astype(np.float64)
-    if not np.isfinite(labels).all():
-        raise ValueError(f"column {target!r} of {path} holds infinite values")
-    if labels.nunique() < 2 or len(labels) < SMALLEST:
-        raise ValueError(
-            f"column {target!r} of {path} holds {labels.nunique()} different values in"
-            f" {len(labels)} rows; a regression needs 2 or more, in {SMALLEST} rows or more"
-        )
+    # Here is the place to leave out rows and columns, and to make new ones.
+    features, labels = part(table, target, path)
 {%- endif %}
-    return table, labels
-
-
-def _usable(column: pd.Series, path: Path) -> pd.Series:
-    """A column as scikit-learn takes it. Raises ValueError for lists, and for what is mixed."""
-    if isinstance(column.dtype, pd.StringDtype):  # it may have pd.NA, which scikit-learn refuses
-        return column.astype(object).where(column.notna(), np.nan)
-    if pd.api.types.infer_dtype(column) in {"mixed", "mixed-integer", "timedelta64"}:
-        kinds = sorted({type(value).__name__ for value in column.dropna()})
-        raise ValueError(
-            f"column {column.name!r} of {path} holds values of type {' and '.join(kinds)}; it"
-            " should hold numbers, texts, true and false, or dates"
-        )
-    return column
+    return features, {{ checked }}(labels, path, VALIDATION_FRACTION)
 
 
 def _preprocess(features: pd.DataFrame) -> Any:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from .harness.setting_types import FilePath
+from .harness.setting_types import DataPath
 from .harness.settings import RunSettings
 
 
@@ -19,7 +19,8 @@ class Settings(RunSettings, env_prefix="{{cookiecutter.env_prefix}}"):
     METRICS = ("{{cookiecutter.__metric}}", "{{cookiecutter.__second_metric}}", "training_loss")
     DEFAULTS: ClassVar = {"mode": "{{cookiecutter.__mode}}"}
 
-    data_path: FilePath | None = Field(
-        default=None, description="CSV or Parquet file; without it, scikit-learn's {{cookiecutter.__bundled_data}}"
+    data_path: DataPath | None = Field(
+        default=None,
+        description="CSV or Parquet file or URI; without it, scikit-learn's {{cookiecutter.__bundled_data}}",
     )
     target: str | None = Field(default=None, description="column of DATA_PATH to predict")

@@ -1,5 +1,8 @@
 """A Trainable without Ray: `ExperimentTrainable(config).train()`."""
 
+{% if cookiecutter.dataframes == "Modin" -%}
+import os
+{% endif -%}
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,11 @@ import pytest
 from {{cookiecutter.package_name}}.trainable import ExperimentTrainable
 
 
+{% if cookiecutter.dataframes == "Modin" -%}
+os.environ["MODIN_BACKEND"] = "Pandas"  # in this process, without Ray
+
+
+{% endif -%}
 @pytest.fixture
 def make_trainable(
     config: dict[str, Any], data: Any, empty_folder: Path

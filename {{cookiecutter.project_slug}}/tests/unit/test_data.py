@@ -12,7 +12,7 @@ from {{cookiecutter.package_name}}.settings import Settings
 
 
 def load(path: Path | None, target: str | None) -> Data:
-    return load_data(Settings(data_path=path, target=target))
+    return load_data(Settings(data_path=str(path) if path else None, target=target))
 
 
 def table(rows: int = 40) -> pd.DataFrame:
@@ -113,40 +113,21 @@ def test_the_bundled_data_are_split_alike_each_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "target", "expected"),
+    ("target", "label", "expected"),
     [
-        (lambda frame: frame, "color", "no column 'color'"),
-        (lambda frame: frame, "size", "empty in 1 rows"),
+        ("target", "color", "no column 'color'"),
+        ("target", "size", "empty in 1 of 40 rows"),
 {%- if cookiecutter.task == "classification" %}
-        (lambda frame: frame.assign(target=np.arange(40)), "target", "40 classes in 40 rows"),
-        (lambda frame: frame.assign(target="same"), "target", "1 classes"),
+        ("same", "target", "holds 1 classes in 40 rows"),
 {%- else %}
-        (lambda frame: frame.assign(target="text"), "target", "should hold numbers"),
-        (lambda frame: frame.assign(target=frame["size"] > 3), "target", "it holds bool"),
-        (lambda frame: frame.assign(target=1 / frame["size"].fillna(1)), "target", "infinite"),
-        (lambda frame: frame.assign(target=1.5), "target", "1 different values in 40 rows"),
-        (lambda frame: frame.head(7).drop(index=3), "target", "6 different values in 6 rows"),
+        ("text", "target", "should hold numbers"),
 {%- endif %}
-        (lambda frame: frame[["target"]], "target", "no column beside"),
-        (lambda frame: frame.assign(size=[[1, 2]] * 40), "target", "'size' of .*values of type"),
-        (lambda frame: frame.assign(target=[{"a": 1}] * 40), "target", "'target' of .*type dict"),
-        (lambda frame: frame.assign(size=pd.Timedelta(1)), "target", "of type Timedelta"),
     ],
 )
-def test_what_does_not_fit_is_named(
-    change: object, target: str, expected: str, tmp_path: Path
-) -> None:
-    assert callable(change)
-    change(table()).to_parquet(tmp_path / "rows.parquet")
+def test_what_does_not_fit_is_named(target: str, label: str, expected: str, tmp_path: Path) -> None:
+    table().assign(target=target).to_parquet(tmp_path / "rows.parquet")
     with pytest.raises(ValueError, match=expected):
-        load(tmp_path / "rows.parquet", target)
-
-
-def test_a_file_that_is_not_there_or_not_a_table(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        load(tmp_path / "rows.csv", "target")
-    with pytest.raises(ValueError, match="should end in"):
-        load(tmp_path / "rows.xlsx", "target")
+        load(tmp_path / "rows.parquet", label)
 
 
 def test_the_file_and_its_target_go_together(tmp_path: Path) -> None:

@@ -1,11 +1,21 @@
 """Ray without its noise, and with its state saved more often: set before Ray is imported."""
 
+import contextlib
 import json
 import logging
 import os
 import shlex
+import signal
 import sys
 import warnings
+from collections.abc import Iterator
+
+__all__ = ["start_ray"]
+
+# The signals that end a run.
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+ENDING = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+BLOCKED = set(ENDING) - {signal.SIGINT}
 
 KNOWN = (
     # A restored trial reports once more what came after its last checkpoint.
@@ -56,6 +66,32 @@ def quiet_ray(verbose: int, local_storage: bool = True) -> None:
         warnings.filterwarnings("ignore", message=known)
     # A token guards each local cluster. Ray says so at every start, as a warning.
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel("ERROR")
+
+
+def start_ray() -> None:
+    """Start Ray, or join the cluster of RAY_ADDRESS, as `tune.run` does, unless that is done.
+
+    For a `load_data` that computes on Ray: `tune.run` then uses the same one.
+    """
+    import ray
+
+    if not ray.is_initialized():
+        with without_signals():
+            ray.init()
+
+
+@contextlib.contextmanager
+def without_signals() -> Iterator[None]:
+    """Let signals wait. What Ray starts meanwhile never gets them, but for SIGINT.
+
+    A scheduler signals the whole process group: Ray's daemons have to live on while a run saves its
+    state. Ray itself sees to that for SIGINT alone.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _said_by_us(record: logging.LogRecord) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import NoDecode
 
-__all__ = ["FilePath", "Numbers", "StoragePath"]  # for the settings of a project
+__all__ = ["DataPath", "FilePath", "Numbers", "StoragePath"]  # for the settings of a project
 
 
 def as_text(value: Any) -> str:
@@ -60,19 +60,31 @@ def _log_files(value: object) -> object:
     return names[0] if len(names) == 1 else tuple(names)
 
 
-def _place(value: str) -> str:
-    """Ray refuses relative paths, and a relative one would move with the working folder."""
+def _no_secret(value: str) -> str:
     if re.search(r"://[^/]*:[^/]*@", value):
         raise ValueError(
-            "should carry no secret, Ray writes it down; AWS_ACCESS_KEY_ID and"
+            "should carry no secret, it is written down; AWS_ACCESS_KEY_ID and"
             " AWS_SECRET_ACCESS_KEY are read from the environment"
         )
+    return value
+
+
+def _place(value: str) -> str:
+    """Ray refuses relative paths, and a relative one would move with the working folder."""
     return value if "://" in value else str(Path(value).expanduser().resolve())
 
 
 def _file(value: Path) -> Path:
     """An experiment that is resumed in another working folder finds its data."""
     return value.expanduser().absolute()
+
+
+def _text_of_path(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _file_or_uri(value: str) -> str:
+    return value if "://" in value else str(_file(Path(value)))
 
 
 def _not_one(count: int) -> int:
@@ -94,6 +106,12 @@ Resume = Annotated[Literal["false", "true", "errored", "extend"], BeforeValidato
 LogFiles = Annotated[bool | str | tuple[str, str], NoDecode, BeforeValidator(_log_files)]
 Loggers = Annotated[list[Literal["csv", "json", "tensorboard"]], NoDecode, BeforeValidator(_words)]
 Formats = Annotated[list[Literal["model"]], NoDecode, BeforeValidator(_words)]
-StoragePath = Annotated[str, AfterValidator(_place)]
+StoragePath = Annotated[str, AfterValidator(_no_secret), AfterValidator(_place)]
 FilePath = Annotated[Path, AfterValidator(_file)]
+DataPath = Annotated[
+    str,
+    BeforeValidator(_text_of_path),
+    AfterValidator(_no_secret),
+    AfterValidator(_file_or_uri),
+]
 CountOfTrials = Annotated[int, AfterValidator(_not_one)]

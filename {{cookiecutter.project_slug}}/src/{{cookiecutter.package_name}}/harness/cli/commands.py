@@ -218,3 +218,13 @@ def main(project: Project, argv: Sequence[str] | None = None) -> int:
         return TRIAL_FAILED
     except KeyboardInterrupt:
         return 130
+    finally:
+        _end_ray_at_once()
+
+
+def _end_ray_at_once() -> None:
+    """At the end of the process, if Ray was started: a run that is refused ends no later."""
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        from ..tune.ray_internals import end_daemons_at_once
+
+        end_daemons_at_once()

@@ -7,11 +7,8 @@ from typing import Any
 
 from ray.tune import Callback
 
+from ..ray_environment import BLOCKED, ENDING
 from ..tune.ray_internals import end_daemons_at_once
-
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
-ENDING = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
-BLOCKED = set(ENDING) - {signal.SIGINT}
 
 
 def exit_code(number: int) -> int:

@@ -6,11 +6,11 @@ the same data, another split of the same file is not.
 
 import hashlib
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,13 +40,15 @@ def load(project: Project, settings: RunSettings) -> Any:
     try:
         return load_data(settings)
     except (OSError, ValueError) as error:
-        named = [f for f, v in settings if isinstance(v, Path) and str(v) in str(error)]
+        own = {f: str(v) for f, v in settings if f not in RunSettings.model_fields}
+        named = [f for f, value in own.items() if "/" in value and value in str(error)]
         if not named:
             raise Refusal(f"data: {reason(error)}") from None
         hint = ""
         if isinstance(error, FileNotFoundError):
             hint = f"; {flag(named[0])} names where it is"
         why = (isinstance(error, OSError) and error.strerror) or reason(error)
+        why = re.sub(rf"^{re.escape(own[named[0]])}:? ", "", why)  # it has just been said
         raise Refusal(f"{settings.given(named[0])}: {why}{hint}") from None
 
 

@@ -1,0 +1,161 @@
+"""Reads CSV and Parquet files, on a disk or in a bucket, of a size that memory allows."""
+
+import contextlib
+import errno
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
+
+import pandas as pd
+import psutil
+from pyarrow import dataset, fs
+
+from ..errors import reason
+from ..store.storage import answer
+
+# Bytes of memory that a byte of a file of numbers takes until the arrays are made, as measured: see
+# docs/data.md of the template. Of Parquet, a byte before compression.
+MEMORY = {".csv": 2.0, ".parquet": 4.0}
+GIGABYTE = 1e9
+CGROUP = Path("/sys/fs/cgroup")  # of a container
+
+
+def read_table(path: str) -> pd.DataFrame:
+    """Read a CSV or Parquet file.
+
+    Parameters
+    ----------
+    path : str
+        A path, or a URI: `s3://bucket/key`, with the variables AWS_… that STORAGE_PATH takes.
+
+    Raises
+    ------
+    OSError
+        When there is no such file, or the bucket doesn't answer.
+    ValueError
+        When it is empty, isn't a table, or is larger than memory allows.
+    """
+    file = TableFile.find(path)
+    with file.named_errors():
+        file.check_size(free_memory())
+        file.check_names()
+        if file.kind == ".csv":
+            table = pd.read_csv(file.open(), low_memory=False)
+        else:
+            table = pd.read_parquet(file.path, filesystem=file.filesystem)
+    file.check_rows(table)
+    return table
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A CSV or Parquet file that is there; of Parquet, maybe a folder.
+
+    given: its place, as people write it; path: the same, as `filesystem` does
+    """
+
+    given: str
+    kind: str
+    filesystem: Any
+    path: str
+    size: int
+
+    @classmethod
+    def find(cls, given: str) -> Self:
+        """Look for it, within seconds. Raises OSError or ValueError where there is none."""
+        kind = PurePosixPath(given).suffix
+        if kind not in MEMORY:
+            raise ValueError(f"{given} should end in .csv or .parquet")
+        try:
+            filesystem, path = answer(lambda: fs.FileSystem.from_uri(given))
+            info = answer(lambda: filesystem.get_file_info(path))
+            bucket = path.partition("/")[0]  # none on a disk
+            gone = info.type == fs.FileType.NotFound
+            lost = gone and bucket and answer(lambda: filesystem.get_file_info(bucket))
+        except OSError as error:
+            raise OSError(f"{given} can't be read: {reason(error)}") from None
+        if lost and lost.type == fs.FileType.NotFound:
+            raise FileNotFoundError(errno.ENOENT, f"There is no bucket {bucket!r}", given)
+        if gone:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), given)
+        if info.type == fs.FileType.Directory and kind == ".csv":
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), given)
+        if info.size == 0:
+            raise ValueError(f"{given} is empty")
+        return cls(given, kind, filesystem, path, info.size or 0)
+
+    def open(self) -> Any:
+        """The file, to be read from its beginning."""
+        return self.filesystem.open_input_stream(self.path)
+
+    def parquet(self) -> Any:
+        """The Parquet files, of which the metadata have been read."""
+        return dataset.dataset(self.path, format="parquet", filesystem=self.filesystem)
+
+    @contextlib.contextmanager
+    def named_errors(self) -> Iterator[None]:
+        """Let what reading raises name the file."""
+        try:
+            yield
+        except FileTooLarge:
+            raise
+        except (OSError, ValueError, MemoryError) as error:
+            why = reason(error)
+            raise ValueError(f"{self.given} can't be read as {self.kind[1:]}: {why}") from None
+
+    def check_size(self, free: float) -> None:
+        """Raise ValueError when it can't be read and prepared in so many bytes of memory."""
+        size = self.size
+        if self.kind == ".parquet":
+            files = self.parquet().get_fragments()
+            size = sum(group.total_byte_size for file in files for group in file.row_groups)
+        check_memory(f"{self.given} holds", size, MEMORY[self.kind], free)
+
+    def names(self) -> list[str]:
+        """The names of the columns, as the file has them: pandas renames one that is repeated."""
+        if self.kind == ".csv":
+            head = pd.read_csv(self.open(), header=None, nrows=1, dtype=str, na_filter=False)
+            return [*head.iloc[0]]
+        return [*self.parquet().schema.names]
+
+    def check_names(self) -> None:
+        """Raise ValueError when a column's name is repeated."""
+        ((name, count),) = Counter(self.names()).most_common(1)
+        if count > 1:
+            raise ValueError(f"{count} columns are called {name!r}")
+
+    def check_rows(self, table: Any) -> None:
+        """Raise ValueError when it holds no rows, or rows that are longer than its header."""
+        if not len(table):
+            raise ValueError(f"{self.given} has no rows")
+        if self.kind == ".csv" and not isinstance(table.index, pd.RangeIndex):
+            raise ValueError(f"{self.given} has rows of more values than there are names in line 1")
+
+
+class FileTooLarge(ValueError):
+    """There is not the memory to read a file."""
+
+
+def check_memory(what: str, size: float, factor: float, free: float) -> None:
+    """Raise ValueError unless `factor` times the size is free, in bytes."""
+    needed = size * factor
+    if needed > free:
+        raise FileTooLarge(
+            f"{what} {size / GIGABYTE:.2g} GB, which take {needed / GIGABYTE:.2g} GB of memory to"
+            f" prepare; {free / GIGABYTE:.2g} GB are free: give fewer rows or columns, or use a"
+            " machine with more memory"
+        )
+
+
+def free_memory() -> float:
+    """The bytes of memory that are free, on this machine or in this container."""
+    free = float(psutil.virtual_memory().available)
+    with contextlib.suppress(OSError, ValueError, KeyError):  # no container, or one without a limit
+        limit, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+        lines = (CGROUP / "memory.stat").read_text().splitlines()
+        cached = int(dict(line.split() for line in lines)["inactive_file"])
+        free = min(free, limit - used + cached)
+    return free
