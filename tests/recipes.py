@@ -45,24 +45,27 @@ def make_edits(section: str, project: Path) -> None:
         path = path if path.exists() else project / file
         text = path.read_text("utf-8")
         for was, now in places:
+            if not was:  # a whole file
+                text = now
+                continue
             assert f"\n{text}".count(f"\n{was}") == 1, f"{file}:\n{was}"
             text = text.replace(was, now, 1)
         path.write_text(text, "utf-8")
 
 
-def python(project: Path, *words: str, code: int = 0, **variables: str) -> str:
+def python(project: Path, *words: str, code: int = 0) -> str:
     """Run this Python in a project. Returns what it printed."""
-    return command(project, sys.executable, *words, code=code, **variables)
+    return command(project, sys.executable, *words, code=code)
 
 
-def command(project: Path, *words: str, code: int = 0, **variables: str) -> str:
-    """Run a command in a project, by this Python. Returns what it printed."""
+def command(project: Path, *words: str, code: int = 0) -> str:
+    """Run a command in a project, for this Python. Returns what it printed."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("EXPERIMENT_")}
-    path = os.pathsep.join(filter(None, [str(project / "src"), variables.pop("PYTHONPATH", "")]))
+    path = [str(project / "src"), *filter(None, [env.get("PYTHONPATH")])]
     done = subprocess.run(
         words,
         cwd=project,
-        env={**env, "PYTHONPATH": path, **variables},
+        env={**env, "PYTHONPATH": os.pathsep.join(path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -20,11 +20,10 @@ from ray import cloudpickle, tune
 
 from ..project import Parts
 from ..settings import RunSettings
-from ..tune.trainable import StoredTrainable
+from ..tune.trainable import RAY_KEYS, StoredTrainable
 from .rehearsal_findings import Config, Findings, same, why_unusable
 
 Result = dict[str, Any]
-RAY_KEYS = {"done", "training_iteration", "timesteps_total", "episodes_total"}
 SECONDS = 20.0  # a slow model is not tried at every corner
 
 

@@ -8,6 +8,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from numbers import Real
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, cast
@@ -25,6 +26,7 @@ from .granted import granted
 from .ray_internals import TrainingResult
 from .seal import SEAL, STATE, DamagedCheckpoint, checked, described
 
+RAY_KEYS = {"done", "training_iteration", "timesteps_total", "episodes_total"}
 EXPORTED = "exported.json"  # in a trial's folder, once its model is exported
 
 
@@ -108,6 +110,18 @@ class StoredTrainable(tune.Trainable):
         own = super().setup
         takes_data = "data" in inspect.signature(own).parameters
         own(config, **({"data": data} if takes_data else {}))
+
+    def log_result(self, result: dict[str, Any]) -> None:
+        """Ray's hook after each iteration: call the next class's, and `log_results`."""
+        super().log_result(result)
+        self.log_results(result)
+
+    def log_results(self, result: dict[str, Any]) -> None:
+        """Write the numbers that `step` returned to the worker's log."""
+        rays = self.get_auto_filled_metrics().keys() | RAY_KEYS
+        own = {key: value for key, value in result.items() if key not in rays}
+        numbers = [f"{key} {value:.4f}" for key, value in own.items() if isinstance(value, Real)]
+        print(f"iteration {result['training_iteration']}: {', '.join(numbers)}")
 
     def save(self, checkpoint_dir: str | None = None) -> Any:
         """Save and seal a checkpoint. Same argument and result as Ray's.
