@@ -151,10 +151,10 @@ def test_a_sweep_is_killed_resumed_warmed_and_exported(sweep: Project) -> None:
     run.wait()
     sweep.fault_kill.unlink()
     assert not run.gone(agents=False)
-    (shown,) = sweep.run_each(["show", "x"])
+    shown = sweep.run("show", "x")
     experiment = sweep.experiment("x")
     assert 0 < sum(map(len, map(experiment.results, range(2)))) < 12
-    sweep.run(*resume_command(sweep, shown[1]))
+    sweep.run(*resume_command(sweep, shown))
     assert [trial.status for trial in experiment.trials()] == ["TERMINATED"] * 3
     assert experiment.metrics() == whole.metrics()
     experiment.check_files()

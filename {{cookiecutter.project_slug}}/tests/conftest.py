@@ -56,8 +56,9 @@ def config() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def clean_environment() -> Iterator[None]:
+def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("empty"))  # where there is no .env
         for name in list(os.environ):
             if name.upper().startswith(Settings.variable("")) or name == "RAY_ADDRESS":
                 patch.delenv(name)

@@ -15,8 +15,8 @@ from {{cookiecutter.package_name}}.stopper import (
     make_stopper,
 )
 
-METRIC = Settings().metric
-GOOD, BAD = (0.9, 0.1) if Settings().mode == "max" else (0.1, 0.9)
+METRIC = Settings.default("metric")
+GOOD, BAD = (0.9, 0.1) if Settings.default("mode") == "max" else (0.1, 0.9)
 
 
 def result(iteration: int = 1, value: float = BAD) -> dict[str, Any]:
