@@ -31,8 +31,14 @@ def project(template: Path, tmp_path: Path) -> Path:
 
 
 def bounds(folder: Path) -> dict[str, str]:
-    """What a pyproject.toml needs, whatever the answers: each requirement's lowest version."""
+    """What a pyproject.toml needs, whatever the answers: each requirement's lowest version.
+
+    But for Modin, which needs an older pandas than all others.
+    """
     text = (folder / "pyproject.toml").read_text("utf-8").partition("[project]")[2]
+    text = re.sub(
+        r'{%- if cookiecutter.dataframes == "Modin" %}.*?{%- else %}', "", text, flags=re.S
+    )
     return dict(re.findall(r'"([\w.-]+(?:\[\w+\])?)>=([\d.]+)[";]', text))
 
 
