@@ -54,7 +54,7 @@ def machine(isolation: Path, tmp_path_factory: pytest.TempPathFactory) -> Machin
 
 
 @pytest.fixture(scope="module")
-def cpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def cpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Variables with which uv takes PyTorch for the CPU, and all else from where it always does."""
     if not WHEELS:
         return {"UV_TORCH_BACKEND": "cpu"}  # of `uv pip` alone
@@ -97,7 +97,7 @@ def generate(template: Path, folder: Path, answers: Answers) -> Path:
 
 @pytest.fixture(scope="module")
 def pytorch(
-    template: Path, machine: Machine, cpu: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    template: Path, machine: Machine, cpu: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     answers = {"framework": "PyTorch", "task": "regression"}
     project = generate(template, tmp_path_factory.mktemp("projects"), answers)
@@ -158,7 +158,7 @@ def test_xgboost_has_cuda_only_when_asked(template: Path, machine: Machine, tmp_
 
 
 def test_lowest_versions_pass_the_tests_of_the_model(
-    template: Path, machine: Machine, cpu: dict[str, str], tmp_path: Path
+    template: Path, machine: Machine, cpu: dict[str, Any], tmp_path: Path
 ) -> None:
     projects = []
     for framework in LOWEST:
