@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -290,3 +291,19 @@ assert not (folder / "it ran").exists()
 """
     said = python(projects[framework, TASKS[0]][0], "-c", MODEL + check, str(tmp_path))
     assert "refused" in said
+
+
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler")
+def test_a_compiled_network_saves_what_any_other_loads(projects: Projects, tmp_path: Path) -> None:
+    check = """
+import numpy as np
+compiled = model(compile=True, dropout=0.0)
+compiled.fit_step()
+compiled.save(folder)
+plain = model(dropout=0.0)
+plain.load(folder)
+difference = compiled.predict(data.x_valid) - plain.predict(data.x_valid)
+assert np.abs(difference).max() < 1e-5
+assert plain.epoch == 1
+"""
+    python(projects["PyTorch", TASKS[0]][0], "-c", MODEL + check, str(tmp_path))
