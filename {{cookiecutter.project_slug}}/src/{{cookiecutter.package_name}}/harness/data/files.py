@@ -114,7 +114,8 @@ class TableFile:
             files = self.parquet()
             return float(files.count_rows() * len(files.schema.names))
         head = self.open().read(HEAD)
-        return len(self.names()) * self.size * head.count(b"\n") / len(head)
+        lines: int = head.count(b"\n")
+        return len(self.names()) * self.size * lines / len(head)
 
     def names(self) -> list[str]:
         """The names of the columns, as the file has them: pandas renames one that is repeated."""
