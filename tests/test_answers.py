@@ -64,6 +64,7 @@ REFUSED = {
     "python_version": ["", "3.10", "4"],
     "framework": ["", "torch", "pytorch"],
     "task": ["", "Regression"],
+    "dataframes": ["", "modin", "polars"],
     "ci": ["", "Jenkins", "github"],
 }
 ACCEPTED = {

@@ -21,12 +21,17 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-{% set checked = "checked_classes" if cookiecutter.task == "classification" else "checked_numbers" -%}
 {% if cookiecutter.dataframes == "Modin" -%}
-from .harness.data import {{ checked }}, part
-from .harness.data.modin import collected, read_table
+{% if cookiecutter.task == "classification" -%}
+from .harness.data import checked_classes, part
 {%- else -%}
-from .harness.data import {{ checked }}, part, read_table
+from .harness.data import checked_numbers, part
+{%- endif %}
+from .harness.data.modin import collected, read_table
+{%- elif cookiecutter.task == "classification" -%}
+from .harness.data import checked_classes, part, read_table
+{%- else -%}
+from .harness.data import checked_numbers, part, read_table
 {%- endif %}
 from .settings import Settings
 
@@ -156,7 +161,11 @@ def _read(path: str, target: str) -> tuple[pd.DataFrame, pd.Series]:
     # Here is the place to leave out rows and columns, and to make new ones.
     features, labels = part(table, target, path)
 {%- endif %}
-    return features, {{ checked }}(labels, path, VALIDATION_FRACTION)
+{%- if cookiecutter.task == "classification" %}
+    return features, checked_classes(labels, path, VALIDATION_FRACTION)
+{%- else %}
+    return features, checked_numbers(labels, path, VALIDATION_FRACTION)
+{%- endif %}
 
 
 def _preprocess(features: pd.DataFrame) -> Any:

@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 
 from {{cookiecutter.package_name}}.trainable import ExperimentTrainable
+{%- if cookiecutter.dataframes == "Modin" %}
 
-
-{% if cookiecutter.dataframes == "Modin" -%}
 os.environ["MODIN_BACKEND"] = "Pandas"  # in this process, without Ray
+{%- endif %}
 
 
-{% endif -%}
 @pytest.fixture
 def make_trainable(
     config: dict[str, Any], data: Any, empty_folder: Path

@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 
@@ -88,9 +89,14 @@ def without_signals() -> Iterator[None]:
     state. Ray itself sees to that for SIGINT alone.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+    handlers = {number: signal.getsignal(number) for number in BLOCKED}
     try:
         yield
     finally:
+        for number, handler in handlers.items():  # Ray has set its own, one below Python's: abort
+            handler = handler if callable(handler) else signal.getsignal(number)
+            if handler is not None and threading.current_thread() is threading.main_thread():
+                signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

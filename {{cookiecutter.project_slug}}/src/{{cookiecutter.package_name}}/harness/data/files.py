@@ -16,9 +16,11 @@ from pyarrow import dataset, fs
 from ..errors import reason
 from ..store.storage import answer
 
-# Bytes of memory that a byte of a file of numbers takes until the arrays are made, as measured: see
-# docs/data.md of the template. Of Parquet, a byte before compression.
-MEMORY = {".csv": 2.0, ".parquet": 4.0}
+KINDS = {".csv", ".parquet"}
+# Bytes of memory that a number takes until the arrays are made, as measured: see docs/data.md of
+# the template.
+EACH = 48
+HEAD = 2**16  # bytes of a CSV file by which its rows are estimated
 GIGABYTE = 1e9
 CGROUP = Path("/sys/fs/cgroup")  # of a container
 
@@ -40,8 +42,8 @@ def read_table(path: str) -> pd.DataFrame:
     """
     file = TableFile.find(path)
     with file.named_errors():
-        file.check_size(free_memory())
         file.check_names()
+        check_memory(path, file.values())
         if file.kind == ".csv":
             table = pd.read_csv(file.open(), low_memory=False)
         else:
@@ -67,7 +69,7 @@ class TableFile:
     def find(cls, given: str) -> Self:
         """Look for it, within seconds. Raises OSError or ValueError where there is none."""
         kind = PurePosixPath(given).suffix
-        if kind not in MEMORY:
+        if kind not in KINDS:
             raise ValueError(f"{given} should end in .csv or .parquet")
         try:
             filesystem, path = answer(lambda: fs.FileSystem.from_uri(given))
@@ -106,13 +108,14 @@ class TableFile:
             why = reason(error)
             raise ValueError(f"{self.given} can't be read as {self.kind[1:]}: {why}") from None
 
-    def check_size(self, free: float) -> None:
-        """Raise ValueError when it can't be read and prepared in so many bytes of memory."""
-        size = self.size
+    def values(self) -> float:
+        """How many values it holds; of CSV, about how many."""
         if self.kind == ".parquet":
-            files = self.parquet().get_fragments()
-            size = sum(group.total_byte_size for file in files for group in file.row_groups)
-        check_memory(f"{self.given} holds", size, MEMORY[self.kind], free)
+            files = self.parquet()
+            return float(files.count_rows() * len(files.schema.names))
+        head = self.open().read(HEAD)
+        lines: int = head.count(b"\n")
+        return len(self.names()) * self.size * lines / len(head)
 
     def names(self) -> list[str]:
         """The names of the columns, as the file has them: pandas renames one that is repeated."""
@@ -139,13 +142,13 @@ class FileTooLarge(ValueError):
     """There is not the memory to read a file."""
 
 
-def check_memory(what: str, size: float, factor: float, free: float) -> None:
-    """Raise ValueError unless `factor` times the size is free, in bytes."""
-    needed = size * factor
+def check_memory(path: str, values: float, each: float = EACH, free: float | None = None) -> None:
+    """Raise ValueError unless so many values, of so many bytes each, fit into memory."""
+    needed, free = values * each, free_memory() if free is None else free
     if needed > free:
         raise FileTooLarge(
-            f"{what} {size / GIGABYTE:.2g} GB, which take {needed / GIGABYTE:.2g} GB of memory to"
-            f" prepare; {free / GIGABYTE:.2g} GB are free: give fewer rows or columns, or use a"
+            f"{path} holds {values:.2g} values, which take about {needed / GIGABYTE:.2g} GB of"
+            f" memory; {free / GIGABYTE:.2g} GB are free: give fewer rows or columns, or use a"
             " machine with more memory"
         )
 
