@@ -592,9 +592,9 @@ def read_source(name: str) -> str:
 
 # Words in capitals that are no setting of a project.
 WORDS = {
-    *("API", "ARGS", "CHANGELOG", "CONFIG", "CPU", "CSV", "CUDA", "DEFAULTS", "FAILURE"),
-    *("GPU", "HEAD", "HTML", "JSON", "KILLED", "LICENSE", "METRICS", "MIT", "MUTABLE", "NO_COLOR"),
-    *("PBT", "PED", "PROJECT", "README", "SHA", "TRUSTED", "UBJSON", "URI"),
+    *("API", "ARGS", "CHANGELOG", "CONFIG", "CPU", "CSV", "CUDA", "DEFAULTS", "FAILED"),
+    *("FAILURE", "GPU", "HEAD", "HTML", "JSON", "KILLED", "LICENSE", "METRICS", "MIT", "MNIST"),
+    *("MUTABLE", "NO_COLOR", "PBT", "PED", "PROJECT", "README", "SHA", "TRUSTED", "UBJSON", "URI"),
     *("EXPERIMENT_", "EXPERIMENT_MAX_ROWS", "EXPERIMENT_NUM_SAMPELS"),
 }
 OTHERS = ("AWS_", "MLFLOW_", "MODIN_", "OMP_", "RAY_", "SIG", "TUNE_", "WANDB_")

@@ -82,8 +82,9 @@ def test_a_pytorch_class(project: Path, monkeypatch: pytest.MonkeyPatch) -> None
     python(project, *PROGRAM, "docs")
     assert ready(project).startswith("Ready to run")
     python(project, "-m", "pytest", "tests/unit")
-    run = ("run", "--name", "mnist", "--num-samples", "2", "--max-iterations", "2")
-    printed = python(project, *PROGRAM, *run)
+    # One after the other, in one worker: the class has no reset_config.
+    run = "run --name mnist --num-samples 2 --max-iterations 2 --max-concurrent-trials 1"
+    printed = python(project, *PROGRAM, *run.split())
     assert "Best of 2 trials: mean_accuracy" in printed
     assert "Export the best" in printed
     python(project, *PROGRAM, "export", "mnist")

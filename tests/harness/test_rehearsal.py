@@ -126,10 +126,6 @@ def test_what_ray_allows_is_allowed() -> None:
         def load_checkpoint(self, checkpoint: Any) -> None:
             self.weight, self.speed = checkpoint["state"]
 
-    class SaysNo(Good):
-        def reset_config(self, new_config: dict[str, Any]) -> bool:
-            return False
-
     class ReturnsTheFolder(Good):
         def save_checkpoint(self, checkpoint_dir: str) -> Any:
             super().save_checkpoint(checkpoint_dir)
@@ -143,7 +139,7 @@ def test_what_ray_allows_is_allowed() -> None:
         def step(self) -> dict[str, Any]:
             return {**super().step(), "done": True}
 
-    for kind in (Dict, SaysNo, ReturnsTheFolder, More, EndsItself):
+    for kind in (Dict, ReturnsTheFolder, More, EndsItself):
         assert (tried(kind).findings, tried(kind).notes) == ([], []), kind
 
 
@@ -165,8 +161,18 @@ def test_a_class_that_knows_no_data_needs_none() -> None:
     class Own(StoredTrainable, Simulation):
         pass
 
-    assert tried(Own).findings == []
+    assert tried(Own).findings == []  # nor a reset_config: a reused worker is set up again
     assert not Own.exports()
+
+
+def test_a_worker_that_cannot_be_reset_is_found() -> None:
+    class SaysNo(Good):
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            return False
+
+    (finding,) = tried(SaysNo).findings
+    assert finding.startswith("SaysNo.reset_config does not return True, and Ray would fail")
+    assert tried(SaysNo, reuse_actors=False).findings == []
 
 
 def test_no_export_is_a_note() -> None:

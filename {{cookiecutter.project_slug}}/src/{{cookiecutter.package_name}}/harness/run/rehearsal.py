@@ -192,14 +192,20 @@ class _Rehearsal:
         other.stop()
 
     def _reuse(self, used: StoredTrainable, config: Config, result: Result) -> None:
-        """Let a worker that has trained take this configuration. It may say no."""
+        """Let a worker that has trained take this configuration."""
         self.reused = True
-        if not self.settings.reuse_actors or not used.reset(dict(config)):
+        if not self.settings.reuse_actors:
             return
-        if difference := self._difference(config, [result], self._train(used)):
+        instead = f"start over in it, or set {self.settings.variable('reuse_actors')}=false"
+        if not used.reset(dict(config)):
+            self._find(
+                f"{self.name}.reset_config does not return True, and Ray would fail the trial:"
+                f" {instead}"
+            )
+        elif difference := self._difference(config, [result], self._train(used)):
             self._find(
                 f"{self.name}.reset_config: a reused worker does not repeat the result of a new"
-                f" one ({difference}): start over in it, or return False"
+                f" one ({difference}): {instead}"
             )
 
     def _difference(self, config: Config, expected: list[Result], result: Result) -> str | None:

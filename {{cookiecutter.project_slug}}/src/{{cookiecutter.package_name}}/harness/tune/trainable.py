@@ -111,6 +111,13 @@ class StoredTrainable(tune.Trainable):
         takes_data = "data" in inspect.signature(own).parameters
         own(config, **({"data": data} if takes_data else {}))
 
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Call the next class's; where that says no, for which Ray fails the trial, start over."""
+        if not super().reset_config(new_config):
+            self.cleanup()
+            self.setup(new_config)
+        return True
+
     def log_result(self, result: dict[str, Any]) -> None:
         """Ray's hook after each iteration: call the next class's, and `log_results`."""
         super().log_result(result)
