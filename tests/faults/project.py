@@ -139,6 +139,17 @@ sys.stdout.write("\\n" + json.dumps(ended))
 """
 
 
+def python_path(project: Path) -> str:
+    """Where the template's own Python finds the package of a project, and nothing it does without.
+
+    That Python has the packages of all frameworks.
+    """
+    paths = [project / "src"]
+    if '"torch' not in (project / "pyproject.toml").read_text("utf-8"):
+        paths.append(Path(__file__).with_name("without_torch"))
+    return os.pathsep.join(map(str, paths))
+
+
 def install(project: Path, env: dict[str, str], *more: str) -> Path:
     """Make an environment for a project, and more packages, with uv. Returns its Python."""
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -314,7 +325,7 @@ class Project:
     def environment(self, mark: str, **env: str) -> dict[str, str]:
         """What a process of a run finds in its environment."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(OTHERS)}
-        ours = {"PYTHONPATH": str(self.source / "src"), MARK: mark, **self.env, **env}
+        ours = {"PYTHONPATH": python_path(self.source), MARK: mark, **self.env, **env}
         ray = {"RAY_TMPDIR": str(self.scratch)}
         if self.cluster:
             job = {"runtime_env": {"env_vars": ours}}  # its workers inherit nothing of the driver
