@@ -23,8 +23,12 @@ def blocks(section: str, *languages: str) -> list[tuple[str, str]]:
 
 
 def edits(section: str) -> Edits:
-    """What a section changes, by file. `@@ name.py @@` begins a file, `@@` another place in it."""
-    found: Edits = {}
+    """What a section changes, by file. `@@ name.py @@` begins a file, `@@` another place in it.
+
+    A Python block after the comment `<!-- file: name.py -->` is a new file.
+    """
+    new = re.findall(r"<!-- file: (\S+) -->\n```python\n(.*?)```", section, re.DOTALL)
+    found: Edits = {file: [("", text)] for file, text in new}
     for _, block in blocks(section, "diff"):
         assert block.startswith("@@ "), block
         file = ""
@@ -42,8 +46,9 @@ def make_edits(section: str, project: Path) -> None:
     """Make a section's edits in files of the package, or of the project (`tests/…`)."""
     for file, places in edits(section).items():
         path = project / "src/ray_tune_experiment" / file
-        path = path if path.exists() else project / file
-        text = path.read_text("utf-8")
+        if not path.exists() and ("/" in file or (project / file).exists()):
+            path = project / file
+        text = path.read_text("utf-8") if path.exists() else ""
         for was, now in places:
             if not was:  # a whole file
                 text = now

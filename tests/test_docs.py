@@ -3,9 +3,9 @@
 How a page is run: its ```bash and ```console blocks are one shell session, in order, and must exit
 with 0, or with what the page shows after `echo $?`. In a ```console block, commands start `$ `;
 what is shown below them must be printed, numbers and ids aside, `…` standing for anything. A
-```python block is a script, run where the session is. A ```diff block is an edit: see
-test_customize.py. Comments of Markdown, which a reader does not
-see, say what a command can't:
+```python block is a script, run where the session is. A ```diff block is an edit, and a ```python
+block after `<!-- file: … -->` a new file: see recipes.py. Comments of Markdown, which a reader does
+not see, say what a command can't:
 
 - `<!-- in: the checkout -->`, `<!-- in: an empty folder -->` or `<!-- in: the project -->` before a
   block that starts elsewhere;
@@ -89,7 +89,7 @@ def read(page: str) -> list[Step]:
     lines = iter(enumerate(page.splitlines(), start=1))
     for number, line in lines:
         if comment := re.fullmatch(
-            r"\s*<!-- (?:(in|meanwhile|this is now): (.+)|it (prints|serves)) -->", line
+            r"\s*<!-- (?:(in|file|meanwhile|this is now): (.+)|it (prints|serves)) -->", line
         ):
             steps.append(Step(comment[1] or comment[3], comment[2] or "", number))
         if fence := re.fullmatch(r"\s*```(.*)", line):
@@ -106,6 +106,9 @@ def read_block(
     language: str, block: list[tuple[int, str]], number: int, before: list[Step]
 ) -> list[Step]:
     if language == "diff":  # what a reader edits: see test_customize.py
+        return []
+    if before and before[-1].kind == "file":  # what a reader adds: see recipes.py
+        before.pop()
         return []
     if language == "python":
         return [Step("script", "\n".join(line for _, line in block), number)]

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from harness.configuration import load
+from harness.configuration import as_flags, load
 from harness.errors import Refusal
+from harness.setting_types import as_text
 from stub import PROJECT, Settings
 
 
@@ -36,6 +37,18 @@ def test_a_wrong_flag(words: list[str], said: str) -> None:
     with pytest.raises(Refusal) as refused:
         load(PROJECT, words)
     assert str(refused.value).endswith(said)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"cpu": 4.0, "gpu": 0.5}', '[{}, {"cpu": 1.0, "gpu": 0.5}, {"cpu": 1.0}]']
+)
+def test_the_flag_of_a_json_value(text: str) -> None:
+    settings = load(PROJECT, ["--resources-per-trial", text]).settings
+    assert as_text(settings.resources_per_trial) == text
+    assert (
+        load(PROJECT, as_flags("resources_per_trial", settings.resources_per_trial)).settings
+        == settings
+    )
 
 
 def test_a_wrong_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,16 @@ def test_names_and_variables() -> None:
         ({"stop": {"loss": 0.5}}, "stop", 'EXPERIMENT_STOP={"loss": 0.5}'),
         ({"loggers": ["csv"]}, "loggers", "EXPERIMENT_LOGGERS="),
         (
+            {"resources_per_trial": {"gpu": 1}},
+            "resources_per_trial",
+            'EXPERIMENT_RESOURCES_PER_TRIAL={"gpu": 1.0}',
+        ),
+        (
+            {"resources_per_trial": [{}, {"gpu": 1}]},
+            "resources_per_trial",
+            'EXPERIMENT_RESOURCES_PER_TRIAL=[{}, {"gpu": 1.0}]',
+        ),
+        (
             {"storage_path": "s3://key@bucket/x"},
             "storage_path",
             "EXPERIMENT_STORAGE_PATH='s3://***@bucket/x'",
@@ -75,6 +85,10 @@ def test_a_setting_as_a_message_names_it(
         ({"into": "y"}, "EXPERIMENT_INTO belongs to the command extend"),
         ({"plateau_trials": 1}, "should be 0 (off), or 2 and more: it compares trials"),
         ({"resources_per_trial": {"cpu": -1}}, "should name resources and amounts of 0 or more"),
+        ({"resources_per_trial": {"cpu": 0}}, "should name an amount above 0; of several bundles"),
+        ({"resources_per_trial": [{"cpu": 1}, {}]}, "should name an amount above 0; of several"),
+        ({"resources_per_trial": "[]"}, "should name an amount above 0"),
+        ({"resources_per_trial": "cpu=1"}, "should be a JSON object"),
         ({"storage_path": "s3://key:secret@bucket"}, "should carry no secret"),
         ({"stop": "loss=1"}, "should be a JSON object"),
         ({"log_to_file": "a/b"}, "should be true, false, a file name, or two"),
@@ -94,7 +108,8 @@ def test_what_is_not_accepted(settings: dict[str, Any], said: str) -> None:
         ("csv, json", "loggers", ["csv", "json"]),
         ("off", "log_to_file", False),
         ("out,err", "log_to_file", ("out", "err")),
-        ('{"gpu": 0.5}', "resources_per_trial", {"gpu": 0.5}),
+        ('{"gpu": 0.5}', "resources_per_trial", [{"gpu": 0.5}]),
+        ('[{}, {"cpu": 1}]', "resources_per_trial", [{}, {"cpu": 1.0}]),
     ],
 )
 def test_the_text_of_a_variable(

@@ -16,7 +16,8 @@ class ExperimentTrainable(StoredTrainable):
     @classmethod
     def check(cls, settings: RunSettings) -> list[str]:
         """Before a run, on the driver: what speaks against it, a line each."""
-        if settings.resources_per_trial.get("gpu") and (reason := why_no_gpu()):
+        gpus = any(bundle.get("gpu") for bundle in settings.resources_per_trial)
+        if gpus and (reason := why_no_gpu()):
             return [f"{settings.given('resources_per_trial')}: {reason}"]
         return []
 

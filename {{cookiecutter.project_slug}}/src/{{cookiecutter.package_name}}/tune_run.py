@@ -7,7 +7,7 @@ from ray import tune
 from ray.tune.analysis import ExperimentAnalysis
 
 from .callbacks import make_callbacks
-from .harness.tune import Plan, trial_folder
+from .harness.tune import Plan, placement, trial_folder
 from .search_space import search_space
 from .settings import Settings
 from .stopper import make_stopper
@@ -37,7 +37,7 @@ def tune_run(settings: Settings, plan: Plan) -> ExperimentAnalysis:
         scheduler=plan.scheduler,  # SCHEDULER, GRACE_ITERATIONS
         stop=make_stopper(settings),
         # What a trial gets.
-        resources_per_trial=dict(settings.resources_per_trial),  # Ray adds to it
+        resources_per_trial=placement(settings.resources_per_trial),
         reuse_actors=settings.reuse_actors,
         max_failures=settings.max_failures,
         raise_on_failed_trial=False,

@@ -12,6 +12,7 @@ from harness.tune import (
     StoredTrainable,
     TimeBudgetStopper,
     make_loggers,
+    placement,
     trial_folder,
 )
 from ray import tune
@@ -113,7 +114,7 @@ def tune_run(settings: Settings, plan: Plan) -> Any:
         search_alg=plan.search_alg,
         scheduler=plan.scheduler,
         stop=make_stopper(settings),
-        resources_per_trial=dict(settings.resources_per_trial),
+        resources_per_trial=placement(settings.resources_per_trial),
         reuse_actors=settings.reuse_actors,
         max_failures=settings.max_failures,
         raise_on_failed_trial=False,

@@ -15,6 +15,8 @@ def as_text(value: Any) -> str:
     """A setting's value, as one would write it into a variable."""
     if value is None:
         return ""
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        value = value[0] if len(value) == 1 else json.dumps(value)
     if isinstance(value, bool | dict):
         return json.dumps(value)
     if isinstance(value, list | tuple):
@@ -93,15 +95,24 @@ def _not_one(count: int) -> int:
     return count
 
 
-def _amounts(resources: dict[str, float]) -> dict[str, float]:
-    if not resources or any(not amount >= 0 for amount in resources.values()):
+def _bundles(value: object) -> object:
+    """Read one JSON object, or a list of them."""
+    value = _json(value)
+    return [value] if isinstance(value, dict) else value
+
+
+def _amounts(bundles: list[dict[str, float]]) -> list[dict[str, float]]:
+    if any(not amount >= 0 for bundle in bundles for amount in bundle.values()):
         raise ValueError("should name resources and amounts of 0 or more")
-    return resources
+    if not bundles or not all(any(bundle.values()) for bundle in bundles[1:] or bundles):
+        raise ValueError("should name an amount above 0; of several bundles, the first needs none")
+    return bundles
 
 
 Name = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"
 Numbers = Annotated[dict[str, float], NoDecode, BeforeValidator(_json)]
-Resources = Annotated[Numbers, AfterValidator(_amounts)]
+Bundles = list[dict[str, float]]
+Resources = Annotated[Bundles, NoDecode, BeforeValidator(_bundles), AfterValidator(_amounts)]
 Resume = Annotated[Literal["false", "true", "errored", "extend"], BeforeValidator(_yes_or_no)]
 LogFiles = Annotated[bool | str | tuple[str, str], NoDecode, BeforeValidator(_log_files)]
 Loggers = Annotated[list[Literal["csv", "json", "tensorboard"]], NoDecode, BeforeValidator(_words)]

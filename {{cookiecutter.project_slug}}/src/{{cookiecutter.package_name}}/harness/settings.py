@@ -131,7 +131,8 @@ class RunSettings(BaseSettings):
 
     # What a trial gets
     resources_per_trial: Resources = Field(
-        default={"cpu": 1.0}, description='JSON; what a trial occupies: {"cpu": 4, "gpu": 0.5}'
+        default=[{"cpu": 1.0}],
+        description='JSON; what a trial occupies: {"cpu": 4, "gpu": 0.5}; a list: its workers too',
     )
     max_concurrent_trials: int = Field(
         default=0, ge=0, description="trials at a time; 0: as many as the resources allow"
@@ -237,7 +238,7 @@ class RunSettings(BaseSettings):
     def given(self, field: str) -> str:
         """A setting as a message names it: its variable and its value."""
         value = getattr(self, field)
-        number = isinstance(value, int | float | dict)
+        number = isinstance(value, int | float | dict | list)
         text = as_text(value) if number else repr(without_password(str(value)))
         return f"{self.variable(field)}={text}"
 

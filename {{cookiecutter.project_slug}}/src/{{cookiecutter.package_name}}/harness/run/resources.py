@@ -7,12 +7,13 @@ from ray.tune import Callback
 
 from ..errors import Refusal
 from ..settings import RunSettings
+from ..tune.placement import ray_names
 
-RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}
+Amounts = dict[str, float]
 
 
 class ResourceCallback(Callback):
-    """Refuses a trial that no node can ever hold; Ray would let it wait for ever."""
+    """Refuses a trial that the nodes can never hold; Ray would let it wait for ever."""
 
     def __init__(self, settings: RunSettings) -> None:
         self.settings = settings
@@ -20,16 +21,26 @@ class ResourceCallback(Callback):
     def setup(self, *_: Any, **info: Any) -> None:
         if self.settings.wait_for_resources:
             return
-        wanted = {
-            RAY_NAMES.get(name, name): amount
-            for name, amount in self.settings.resources_per_trial.items()
-            if amount
-        }
+        bundles = [ray_names(bundle) for bundle in self.settings.resources_per_trial]
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if not any(all(node.get(k, 0) >= v for k, v in wanted.items()) for node in nodes):
-            largest = {name: max(node.get(name, 0) for node in nodes) for name in wanted}
-            raise Refusal(
-                f"{self.settings.variable('resources_per_trial')}={wanted}: no node has all of it"
-                f" (most on one node: {largest}); {self.settings.variable('wait_for_resources')}"
-                "=true waits for one that will come"
-            )
+        if reason := why_too_much([bundle for bundle in bundles if bundle], nodes):
+            waits = f"{self.settings.variable('wait_for_resources')}=true waits for one to come"
+            raise Refusal(f"{self.settings.given('resources_per_trial')}: {reason}; {waits}")
+
+
+def why_too_much(bundles: list[Amounts], nodes: list[Amounts]) -> str | None:
+    """Why the nodes can't hold the bundles, each of them on one node; None if nothing says so."""
+    for bundle in bundles:
+        wanted = bundles.count(bundle)
+        held = sum(min(int(node.get(k, 0) / v + 1e-9) for k, v in bundle.items()) for node in nodes)
+        if not held:
+            largest = {name: max(node.get(name, 0) for node in nodes) for name in bundle}
+            return f"no node has all of {bundle} (most on one node: {largest})"
+        if held < wanted:
+            return f"the nodes have room for {held} of its {wanted} bundles {bundle}"
+    for name in dict.fromkeys(name for bundle in bundles for name in bundle):
+        total = sum(bundle.get(name, 0) for bundle in bundles)
+        there = sum(node.get(name, 0) for node in nodes)
+        if total > there + 1e-9:
+            return f"it needs {name} {total:g}, and all nodes together have {there:g}"
+    return None

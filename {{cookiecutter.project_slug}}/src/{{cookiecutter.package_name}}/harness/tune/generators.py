@@ -24,10 +24,12 @@ class Generators:
     ----------
     seed : int
         What they start with: the trial's `config["seed"]`.
+    file : str
+        The file's name in a checkpoint.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, file: str = FILE) -> None:
+        self.seed, self.file = seed, file
         self._state: State = {}
         self._outside: list[State] = []
 
@@ -49,12 +51,12 @@ class Generators:
         """Write the state into a checkpoint, without pickle."""
         buffer = io.BytesIO()
         np.savez(buffer, **_state())
-        (folder / FILE).write_bytes(buffer.getvalue())
+        (folder / self.file).write_bytes(buffer.getvalue())
 
     def load(self, folder: Path) -> None:
         """Take over the state of a checkpoint, in the context; older checkpoints have none."""
-        if (folder / FILE).exists():
-            with np.load(folder / FILE, allow_pickle=False) as saved:
+        if (folder / self.file).exists():
+            with np.load(folder / self.file, allow_pickle=False) as saved:
                 _set(dict(saved))
 
 

@@ -1,6 +1,7 @@
-"""Which CPUs and GPUs of its machine a trial may use."""
+"""Which CPUs and GPUs of its machine a trial, or a worker of it, may use."""
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -13,12 +14,21 @@ def granted(resources: Any, *, by_ray: bool) -> Granted:
 
     resources: its placement group; by_ray: whether it runs in a worker; else it gets no GPU
     """
-    bundle = resources.bundles[0] if resources else {}
-    ids = [str(each) for each in ray.get_gpu_ids()] if by_ray else []
+    is_own = resources is not None and not resources.head_bundle_is_empty
+    return grant(resources.bundles[0] if is_own else {}, ray.get_gpu_ids() if by_ray else [])
+
+
+def granted_to_worker() -> Granted:
+    """What the Ray actor may use that asks: see `Workers`."""
+    return grant(ray.get_runtime_context().get_assigned_resources(), ray.get_gpu_ids())
+
+
+def grant(bundle: Mapping[str, float], gpu_ids: Sequence[Any]) -> Granted:
+    """What a process may use that has this bundle, and these GPUs."""
     return Granted(
         cpus=min(int(bundle.get("CPU", 1)) or 1, os.cpu_count() or 1),
-        gpus=bundle.get("GPU", 0.0) if ids else 0.0,
-        gpu=_position(ids[0]) if ids else None,
+        gpus=bundle.get("GPU", 0.0) if gpu_ids else 0.0,
+        gpu=_position(str(gpu_ids[0])) if gpu_ids else None,
     )
 
 

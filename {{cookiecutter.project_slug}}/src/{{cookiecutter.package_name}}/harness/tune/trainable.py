@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any, Self, cast
 
 from pyarrow import fs
 from ray import cloudpickle, tune
-from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 from ray.tune.result import RESULT_DUPLICATE, TRIAL_INFO
 
 from ..project import Granted
@@ -23,14 +22,16 @@ from ..settings import RunSettings
 from ..store.storage import check_arrived
 from .generators import Generators
 from .granted import granted
+from .placement import Bundle, placement
 from .ray_internals import TrainingResult
 from .seal import SEAL, STATE, DamagedCheckpoint, checked, described
+from .workers import WithWorkers
 
 RAY_KEYS = {"done", "training_iteration", "timesteps_total", "episodes_total"}
 EXPORTED = "exported.json"  # in a trial's folder, once its model is exported
 
 
-class StoredTrainable(tune.Trainable):
+class StoredTrainable(WithWorkers):
     """Seals each checkpoint, and restores none with a broken seal but an older one.
 
     A team's class may inherit its hooks from a class of its own, named after this one:
@@ -68,7 +69,7 @@ class StoredTrainable(tune.Trainable):
 
     @classmethod
     def without_ray(
-        cls, config: dict[str, Any], data: Any, folder: Path, resources: dict[str, float]
+        cls, config: dict[str, Any], data: Any, folder: Path, resources: Bundle | Sequence[Bundle]
     ) -> Self:
         """Make one as a worker does, by Ray's constructor, in this process.
 
@@ -80,7 +81,7 @@ class StoredTrainable(tune.Trainable):
             What `setup` is given as `data`.
         folder : Path
             Its working folder is made in there.
-        resources : dict
+        resources : dict, or list of dict
             RESOURCES_PER_TRIAL, which `self.trial_resources` has.
         """
 
@@ -96,7 +97,7 @@ class StoredTrainable(tune.Trainable):
             trial_name=f"{cls.__name__}_default",
             trial_id="default",  # as Ray calls it without a trial
             experiment_name="default",
-            trial_resources=resource_dict_to_pg_factory(resources),
+            trial_resources=placement(resources),
         )
         return cast(Self, WithData(config={**config, TRIAL_INFO: trial}, storage=None))
 
