@@ -356,6 +356,7 @@ def spaced(installed: tuple[Path, Path], tmp_path: Path) -> Iterator[Project]:
     )
     (own / "others.pth").write_text(f"{others}\n")
     shutil.copytree(source / "src", folder / "src")
+    shutil.copy(source / "pyproject.toml", folder)
     with using(folder, environment / "bin/python", folder) as in_it:
         yield in_it
 

@@ -168,7 +168,7 @@ def test_make_experiment(project: Path, make: Callable[..., str]) -> None:
             path.write_text(text)
     assert re.search(r"^=+ 1 failed, \d+ passed in ", said, re.MULTILINE), said
     # Its last line shows a set, in any order and cut off.
-    shown = r"^E +(?!assert not )(?:AssertionError: )?(.*deprecat.*)$"
+    shown = r"^E +(?! |assert not )(?:AssertionError: )?(.*deprecat.*)$"
     found = re.findall(shown, said, re.MULTILINE)
     for line in found:
         assert line.startswith(f"{package}/trainable.py:") or any(text in line for text in SAID)
