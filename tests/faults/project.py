@@ -219,14 +219,16 @@ class Run:
         assert pid in self.processes(), f"{pid} is none of {self.processes()}"
         os.kill(pid, signal.SIGKILL)
 
-    def kill_tree(self, pid: int) -> None:
-        """Kill one process of the run and those that it started, as when a node is lost."""
-        parents = {other: int(_stat(other)[1]) for other in self.processes()}
-        lost = [pid]
-        for parent in lost:
-            lost += [child for child, its in parents.items() if its == parent]
-        for each in lost:
-            self.kill_process(each)
+    def tree(self, pid: int) -> list[int]:
+        """A process of the run, and those that it started, as on a node."""
+        parents = {}
+        for other in self.processes():
+            with contextlib.suppress(OSError):  # ended meanwhile
+                parents[other] = int(_stat(other)[1])
+        found = [pid]
+        for parent in found:
+            found += [child for child, its in parents.items() if its == parent]
+        return found
 
     def processes(self) -> dict[int, str]:
         """The processes that are left of the run, with their command lines."""

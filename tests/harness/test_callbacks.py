@@ -1,5 +1,6 @@
 """The callbacks of a run, and what a resume restores of them."""
 
+import struct
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -17,6 +18,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.utils.callback import _create_default_callbacks
 from stub import PROJECT, Settings
 from stub.pieces import MUTABLE
+from tensorboardX.proto.event_pb2 import Event
 
 
 class Counter(Callback):
@@ -156,3 +158,47 @@ def test_a_logger_continues_the_table_that_it_has(empty_folder: Path) -> None:
     folder.write(b"", table.name, "in its place")
     with pytest.raises(OSError, match=table.name):
         logger._restore_from_remote(table.name, trial)
+
+
+def shown(folder: Path) -> list[tuple[int, float]]:
+    """Each step of a trial and its value as TensorBoard shows them: it reads file after file."""
+    steps: dict[int, float] = {}
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        content = path.read_bytes()
+        while content:  # a record: its length, a checksum of 4 bytes, the event, a checksum
+            (length,) = struct.unpack("<Q", content[:8])
+            event = Event.FromString(content[12 : 12 + length])
+            content = content[16 + length :]
+            if event.HasField("session_log"):
+                steps = {step: value for step, value in steps.items() if step < event.step}
+            for value in event.summary.value:
+                if value.tag == "ray/tune/loss":
+                    steps[event.step] = value.simple_value
+    return [*steps.items()]
+
+
+@pytest.mark.parametrize("unit", [1, 100])
+def test_tensorboard_shows_each_result_once(empty_folder: Path, unit: int) -> None:
+    """Started again within a second, and from a result that was never logged."""
+
+    def result(iteration: int, loss: float) -> dict[str, Any]:
+        more = {"timesteps_total": iteration * unit} if unit > 1 else {}
+        return {"trial_id": "a", "training_iteration": iteration, "loss": loss, **more}
+
+    trial = Mock(local_path=str(empty_folder), trial_id="a", latest_checkpoint_result=None)
+    (logger,) = make_loggers(Settings(loggers=["tensorboard"]))
+    for iteration in (1, 2, 3):
+        logger.log_trial_result(iteration, trial, result(iteration, 1))
+    for saved in (2, 5):
+        trial.latest_checkpoint_result = Mock(metrics=result(saved, saved))
+        logger.log_trial_start(trial)
+        for iteration in (saved + 1, saved + 2):
+            logger.log_trial_result(iteration, trial, result(iteration, saved))
+    logger.on_experiment_end([trial])
+    expected = [(1, 1), (2, 2), (3, 2), (4, 2), (5, 5), (6, 5), (7, 5)]
+    assert shown(empty_folder) == [(iteration * unit, loss) for iteration, loss in expected]
+
+    trial.latest_checkpoint_result.metrics["trial_id"] = "of another trial"
+    logger.log_trial_start(trial)
+    logger.log_trial_end(trial)
+    assert shown(empty_folder)[-3:] == [(n * unit, loss) for n, loss in expected[2:5]]

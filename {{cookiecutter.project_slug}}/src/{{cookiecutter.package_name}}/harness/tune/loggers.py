@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -52,15 +53,32 @@ class JsonLogger(_TableLogger, JsonLoggerCallback):
 class TensorboardLogger(TBXLoggerCallback):
     """Ray's logger; what a resumed trial repeats takes the place of what an older file has of it.
 
-    TensorBoard passes over the results of older files from `purge_step` on.
+    TensorBoard passes over the results of older files from `purge_step` on. The result that the
+    trial resumes from is written again: it may be in no file, when a run was interrupted.
     """
+
+    _files = itertools.count()
 
     def log_trial_start(self, trial: Trial) -> None:
         checkpoint, make_writer = trial.latest_checkpoint_result, self._summary_writer_cls
-        resumed_at: Any = checkpoint.metrics["training_iteration"] if checkpoint else 0
-        self._summary_writer_cls = functools.partial(make_writer, purge_step=resumed_at + 1)
+        result: dict[str, Any] = dict(checkpoint.metrics) if checkpoint else {}
+        step = result.get("timesteps_total") or result.get("training_iteration", 0)
+        own = result.get("trial_id") == trial.trial_id  # with SCHEDULER=pbt it may be another's
+        self._summary_writer_cls = functools.partial(
+            make_writer,
+            purge_step=step if own else step + 1,
+            # The name has the time in seconds: a second file would replace the first.
+            filename_suffix=f".{next(self._files):06d}",
+        )
         super().log_trial_start(trial)
         self._summary_writer_cls = make_writer
+        if own:
+            self.log_trial_result(step, trial, result)
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Write what the writers of trials that have not ended still have in a queue."""
+        for writer in self._trial_writer.values():
+            writer.close()
 
 
 LOGGERS: dict[str, type[LoggerCallback]] = {
