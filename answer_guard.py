@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from jinja2 import Environment, Template
+from jinja2 import Environment
 from jinja2.ext import Extension
 from jinja2.runtime import Context
 
@@ -39,11 +39,8 @@ class Rules:
         self.compiled = functools.cache(lambda text: jinja.from_string(text, self.computed))
         texts = json.loads(cookiecutter_json)
         self.own_texts = {text for text in texts.values() if isinstance(text, str)}
-        self.derived: dict[str, Template] = {
-            name: jinja.from_string(text)
-            for name, text in texts.items()
-            if name.startswith("__") and isinstance(text, str)
-        }
+        self.compiled_derived = functools.cache(lambda name: jinja.from_string(texts[name]))
+        self.derived = [k for k, v in texts.items() if k.startswith("__") and isinstance(v, str)]
 
     def objection(self, name: str, answer: object) -> str:
         """Return what is wrong with an answer, or nothing."""
@@ -92,8 +89,10 @@ class AnswerGuard(Extension):
                 refuse(objection)
         self.accepted |= new
         if new and len(self.accepted) == len(self.rules.asked):
-            for name, template in self.rules.derived.items():  # those of a replay file may be old
-                answers[name] = template.render(cookiecutter=answers)
+            for name in self.rules.derived:
+                if name in answers:  # of a replay file, or of Cruft: it may be old
+                    template = self.rules.compiled_derived(name)
+                    answers[name] = template.render(cookiecutter=answers)
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         """Refuse an answer that Cookiecutter is about to evaluate as a template."""
