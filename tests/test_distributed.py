@@ -159,12 +159,3 @@ def test_a_worker_raises_another_dies_and_the_run_is_killed(
     assert not first.read_text()
     for index in (0, 1):
         assert metrics(killed, index) == metrics(whole, index)
-
-
-def test_pbt_hands_checkpoints_from_workers_to_workers(project: Project) -> None:
-    flags = ("--num-samples", 2, "--max-iterations", 6, "--scheduler", "pbt")
-    project.run("run", "--name", "pbt", *flags, "--no-check-search-space")
-    experiment = project.experiment("pbt")
-    assert [trial.iteration for trial in experiment.trials()] == [6, 6]
-    changed = [{r["config"]["learning_rate"] for r in experiment.results(i)} for i in (0, 1)]
-    assert max(map(len, changed)) > 1

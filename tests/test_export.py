@@ -4,15 +4,17 @@ import hashlib
 import json
 import random
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import with_cookiecutter
 from tests.faults.bucket import BUCKET, bucket
 from tests.faults.disk import small_disk
-from tests.faults.project import PACKAGE, Project, using
+from tests.faults.project import PACKAGE, Project, plant, using
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -90,11 +92,14 @@ class Sweep:
 
 @pytest.fixture(scope="module")
 def sweep(
-    installed: tuple[Path, Path],
+    template: Path,
     cluster: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Sweep]:
-    with using(*installed, tmp_path_factory.mktemp("export"), cluster=cluster) as project:
+    folder = tmp_path_factory.mktemp("export")
+    source = with_cookiecutter(template, folder, {}).project
+    plant(source, quick=False)
+    with using(source, Path(sys.executable), folder, cluster=cluster) as project:
         yield Sweep(project)
 
 

@@ -22,7 +22,7 @@ import pytest
 from tests.conftest import BIN, OUTSIDE, ROOT, Answers, with_cookiecutter
 from tests.test_generated_project import Machine
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.installs]
 
 PAGE = (ROOT / "docs/frameworks.md").read_text("utf-8")
 PYTORCH_ORG = "https://download.pytorch.org/whl/cpu"
@@ -143,9 +143,9 @@ def replace(path: Path, was: str, now: str) -> None:
     path.write_text(text.replace(was, now), "utf-8")
 
 
-@pytest.mark.parametrize("target", ["lint", "test"])
-def test_make_in_a_pytorch_project(pytorch: Path, machine: Machine, target: str) -> None:
-    machine.run(pytorch, "make", target)
+def test_make_experiment_in_a_pytorch_project(pytorch: Path, machine: Machine) -> None:
+    """Its unit tests: test_frameworks.py; `make lint`: test_generated_lint.py."""
+    machine.run(pytorch, "make", "experiment")
 
 
 def test_xgboost_has_cuda_only_when_asked(template: Path, machine: Machine, tmp_path: Path) -> None:

@@ -165,8 +165,13 @@ def install(project: Path, env: dict[str, str], *more: str) -> Path:
     return python
 
 
-def plant(project: Path) -> None:
-    """Let the variables FAULT… work in the model and in the storage."""
+def plant(project: Path, *, quick: bool = True) -> None:
+    """Let the variables FAULT… work in the model and in the storage. quick: without skops"""
+    if quick:
+        skops = project / "src/skops"
+        skops.mkdir()
+        (skops / "__init__.py").touch()
+        shutil.copy(Path(__file__).with_name("quick_skops.py"), skops / "io.py")
     for file, fault in (("model.py", MODEL), ("harness/store/whole_files.py", STORAGE)):
         path = project / "src" / PACKAGE / file
         path.write_text(path.read_text() + fault)
@@ -204,7 +209,7 @@ class Run:
             if time.monotonic() > deadline:
                 self.end()
                 raise AssertionError(f"waited {seconds} s in vain:\n{self.said}")
-            time.sleep(0.02)
+            time.sleep(0.05)
         return answer
 
     def kill(self, number: int, *, group: bool = False) -> None:
