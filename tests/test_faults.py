@@ -65,10 +65,13 @@ def started(project: Project, *flags: object, name: str = "x", **env: str) -> Ru
 
 @pytest.fixture
 def interrupted(project: Project) -> Experiment:
-    """An experiment that was interrupted while two trials were running: its state is up to date."""
+    """An experiment that was interrupted while two trials were running: its state is up to date.
+
+    It knows two checkpoints of each: a third result comes after the second checkpoint is known.
+    """
     run = started(project, FAULT_SLEEP="0.5")
     experiment = project.experiment("x")
-    run.until(lambda: all(len(experiment.checkpoints(index)) > 1 for index in range(2)))
+    run.until(lambda: all(len(rows(experiment, index)) > 2 for index in range(2)))
     run.kill(signal.SIGINT)
     assert run.wait() == 130
     assert not run.gone(agents=False)
