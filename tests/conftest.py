@@ -58,6 +58,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end what was left out because there is no browser, and what brings one."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    names = sorted(test.nodeid for test in skipped if "needs a browser" in str(test.longrepr))
+    if names:
+        command = f"{BIN / 'playwright'} install --with-deps chromium"
+        line = f"NOT RUN without a browser ({command} brings one): {', '.join(names)}"
+        terminalreporter.write_line(line, yellow=True)
+
+
 Answers = dict[str, str]
 Render = Callable[..., "Rendering"]
 Tree = dict[str, tuple[int, bytes | None]]

@@ -55,10 +55,10 @@ def main() -> None:
             using(generated, python, Path(folder)) as project,
             terminal(project, *SWEEP, columns=COLUMNS, **faults) as run,
         ):
-            shown = r"━ +[5-8]/12 trials ended, 2 running, \d failed, best .* left$"
+            shown = r"━ +[5-8]/12 trials ended, [12] running, \d failed, best .* left$"
             run.until(lambda: any(re.search(shown, look) for look in run.looks[-1:]))
             command = Text(f"$ ray-tune-experiment {' '.join(map(str, SWEEP))}\n")
-            picture = Text.assemble(command, drawn(run.screen))
+            picture = Text.assemble(command, drawn(run.screen), "\n")  # or its edge cuts the "_"
             run.child.kill(signal.SIGTERM)
             run.wait()
     console = Console(record=True, width=COLUMNS, file=io.StringIO())

@@ -1,7 +1,7 @@
 """The settings of a run: all that `tune.run` and the harness need. A project adds its own.
 
 The field `num_samples` is the variable PREFIX + NUM_SAMPLES, a line of `.env`, and the flag
---num-samples.
+`--num-samples`.
 A flag wins over the environment, the environment over `.env`, and `.env` over the default.
 """
 
@@ -32,7 +32,7 @@ RAY_METRICS = ("training_iteration", "time_total_s", "time_this_iter_s", "time_s
 
 
 class RunSettings(BaseSettings):
-    """The settings of one run; a project's own class derives from it.
+    """The settings of one run; a project's own class derives from it::
 
         class Settings(RunSettings, env_prefix="EXPERIMENT_"):
             METRICS = ("accuracy", "loss")

@@ -31,7 +31,7 @@ def read_table(path: str) -> pd.DataFrame:
     Parameters
     ----------
     path : str
-        A path, or a URI: `s3://bucket/key`, with the variables AWS_… that STORAGE_PATH takes.
+        A path, or a URI: `s3://bucket/key`, with the variables `AWS_…` that STORAGE_PATH takes.
 
     Raises
     ------

@@ -85,7 +85,7 @@ class Experiment(SavedAnalysis):
 
     @property
     def best_config(self) -> dict[str, Any] | None:  # type: ignore[override]
-        """What the best trial was given: its hyperparameters, nested as in the space, and seed."""
+        """The hyperparameters of the best trial, nested as in the space, and `seed`."""
         return dict(self.best_trial.config) if self.best_trial else None
 
     @property
