@@ -51,11 +51,10 @@ def answered(given: dict[str, str | None], defaults: bool, folder: Path) -> dict
     def checked(name: str) -> Callable[[str], str]:
         def check(answer: str) -> str:
             answer = FLAGS[name].type.convert(answer, FLAGS[name], None)
-            problem = RULES.objection(name, answer)
-            if name == "project_slug" and not problem and (folder / answer).exists():
-                problem = f"{folder / answer} exists already"
-            if problem:
-                raise click.BadParameter(problem, param=FLAGS[name])
+            if rule := RULES.objection(name, answer):
+                raise click.BadParameter(f"must be {rule}", param=FLAGS[name])
+            if name == "project_slug" and (folder / answer).exists():
+                raise click.BadParameter(f"{folder / answer} exists already", param=FLAGS[name])
             return answer
 
         return check

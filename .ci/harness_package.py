@@ -1,7 +1,10 @@
-"""Makes the source of the package ray-tune-harness: python .ci/harness_package.py FOLDER
+r"""Makes the source of the package ray-tune-harness: python .ci/harness_package.py FOLDER
 
 It is the `harness/` of a generated project, with what all the answers bring, to be imported as
-`ray_tune_harness`. docs/decisions.md tells what it is for.
+`ray_tune_harness`. Once that is installed, this moves a project to it; `make format` comes after:
+
+    rm -r src/*/harness
+    perl -pi -e 's/from \w*\.harness\b/from ray_tune_harness/' $(find src tests -name '*.py')
 """
 
 import re
