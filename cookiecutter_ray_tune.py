@@ -9,8 +9,8 @@ import runpy
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import chdir
+from functools import partial
 from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import yaml
 NAME = "cookiecutter-ray-tune"
 HERE = Path(__file__).parent
 TREE = "{{cookiecutter.project_slug}}"
-# All that the engines read: of a checkout, or of the installed package.
+# All that the engines read; in a checkout and in the installed package it is beside this file.
 PARTS = ("cookiecutter.json", "copier.yml", "answer_guard.py", "hooks", TREE)
 TEXTS = [(HERE / name).read_text("utf-8") for name in ("copier.yml", "cookiecutter.json")]
 RULES = runpy.run_path(str(HERE / "answer_guard.py"))["Rules"](*TEXTS)
@@ -46,31 +46,30 @@ FLAGS = {name: flag(name) for name in QUESTIONS}
 
 def answered(given: dict[str, str | None], defaults: bool, folder: Path) -> dict[str, str]:
     """Return an answer to each question: as given, its default, or what is typed."""
+
+    def check(name: str, answer: str) -> str:
+        answer = FLAGS[name].type.convert(answer, FLAGS[name], None)
+        if rule := RULES.objection(name, answer):
+            raise click.BadParameter(f"must be {rule}", param=FLAGS[name])
+        if name == "project_slug" and (folder / answer).exists():
+            raise click.BadParameter(f"{folder / answer} exists already", param=FLAGS[name])
+        return answer
+
+    known = {name: check(name, answer) for name, answer in given.items() if answer is not None}
     answers: dict[str, str] = {}
-
-    def checked(name: str) -> Callable[[str], str]:
-        def check(answer: str) -> str:
-            answer = FLAGS[name].type.convert(answer, FLAGS[name], None)
-            if rule := RULES.objection(name, answer):
-                raise click.BadParameter(f"must be {rule}", param=FLAGS[name])
-            if name == "project_slug" and (folder / answer).exists():
-                raise click.BadParameter(f"{folder / answer} exists already", param=FLAGS[name])
-            return answer
-
-        return check
-
-    known = {name: checked(name)(answer) for name, answer in given.items() if answer is not None}
     for name, texts in QUESTIONS.items():
         text = texts[0] if isinstance(texts, list) else texts
         default = RULES.compiled(text).render(cookiecutter=answers)
-        if name in known or defaults:
-            answers[name] = known[name] if name in known else checked(name)(default)
+        if name in known:
+            answers[name] = known[name]
+        elif defaults:
+            answers[name] = check(name, default)
         else:
             answers[name] = click.prompt(
                 SETTINGS["__prompts__"][name],
                 default,
                 type=FLAGS[name].type,
-                value_proc=checked(name),
+                value_proc=partial(check, name),
                 show_default=bool(default),
             )
     return answers
