@@ -153,6 +153,31 @@ def repository(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of this repository, as a clone would be."""
+    folder = tmp_path_factory.mktemp("checkout") / "cookiecutter-ray-tune"
+    ignored = shutil.ignore_patterns(
+        *(".git", ".venv", ".tools", "node_modules", "__pycache__", ".*_cache", ".hypothesis"),
+        "demo",
+    )
+    return shutil.copytree(ROOT, folder, symlinks=True, ignore=ignored)
+
+
+def build(source: Path, *flags: str) -> Path:
+    """Build a package; return the folder of what was built."""
+    out = source.parent / "dist"
+    run(BIN / "uv", "build", "--quiet", *flags, "--out-dir", out, source, env=OUTSIDE)
+    return out
+
+
+@pytest.fixture(scope="session")
+def wheel(checkout: Path) -> Path:
+    """Return the wheel of the template, made of its source distribution, which is beside it."""
+    (path,) = build(checkout).glob("*.whl")
+    return path
+
+
 def commit_all(folder: Path) -> None:
     run("git", "init", "-q", "-b", "main", cwd=folder)
     run("git", "add", "-A", cwd=folder)

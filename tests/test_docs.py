@@ -49,7 +49,7 @@ PACKAGE = ROOT / TREE / "src/{{cookiecutter.package_name}}"
 SECONDS = 200  # for one command
 # How the engines' prompts look, or the end.
 QUESTIONS: list[str | type[pexpect.EOF] | type[pexpect.TIMEOUT]] = [
-    r"🎤|\)(?:\x1b\[0m)?: ",
+    r"🎤|[)\]](?:\x1b\[0m)?: ",
     pexpect.EOF,
     pexpect.TIMEOUT,
 ]
@@ -267,16 +267,6 @@ def publish(template: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of this repository, as a clone would be."""
-    folder = tmp_path_factory.mktemp("checkout") / "cookiecutter-ray-tune"
-    ignored = shutil.ignore_patterns(
-        ".git", ".venv", ".tools", "node_modules", "__pycache__", ".*_cache", "demo"
-    )
-    return shutil.copytree(ROOT, folder, symlinks=True, ignore=ignored)
-
-
-@pytest.fixture(scope="module")
 def made() -> dict[str, Path]:
     """Return what a page made for the other pages."""
     return {}
@@ -413,6 +403,9 @@ class Places:
         """Put in what the reader has to put in."""
         if "<this repository>" in command:
             command = command.replace("<this repository>", str(self.published))
+        if "uvx cookiecutter-ray-tune" in command:  # from an index, once it is published
+            wheel = self.request.getfixturevalue("wheel")
+            command = command.replace("uvx", f"uvx --from {shlex.quote(str(wheel))}")
         if "head-node:6379" in command:
             command = command.replace("head-node:6379", self.project.cluster)
         return command

@@ -141,7 +141,7 @@ def sweep(
 def test_a_sweep_is_killed_resumed_warmed_and_exported(sweep: Project) -> None:
     small = (
         *("--num-samples", 3, "--max-iterations", 4, "--max-concurrent-trials", 1),
-        *("--scheduler", "asha", "--grace-iterations", 2, "--search-alg", "optuna"),
+        *("--scheduler", "asha", "--grace-iterations", 2),
     )
     sweep.run("run", "--name", "whole", *small)
     whole = sweep.experiment("whole")
@@ -296,9 +296,8 @@ for file, load in loads.items():
 print(why_no_gpu())
 """
     said = python(projects[framework, TASKS[0]][0], "-c", MODEL + check, str(tmp_path))
-    *refused, reason = said.splitlines()
-    assert [line.split()[0] for line in refused] == ["refused"] * 2, said
-    assert re.match(GPU[framework], reason)
+    assert len(re.findall("^refused ", said, re.MULTILINE)) == 2, said
+    assert re.match(GPU[framework], said.splitlines()[-1])
 
 
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler")

@@ -49,8 +49,9 @@ def lint_workflow(folder: Path) -> None:
     run(*ACTIONLINT, workflow)
 
 
-def test_own_workflow_passes_zizmor_and_actionlint() -> None:
-    lint_workflow(ROOT)
+def test_own_workflows_pass_zizmor_and_actionlint() -> None:
+    run("zizmor", "--offline", "--quiet", "--persona", "auditor", ROOT / ".github")
+    run(*ACTIONLINT, *(ROOT / ".github/workflows").iterdir())
 
 
 def test_actionlint_finds_what_is_wrong(tmp_path: Path) -> None:
@@ -84,6 +85,25 @@ def test_no_continuous_integration(generate: Generate) -> None:
     project = generate(ci="none")
     assert not (project / ".gitlab-ci.yml").exists()
     assert not (project / ".github").exists()
+
+
+def test_actions_are_pinned_alike_in_own_workflows() -> None:
+    texts = [path.read_text("utf-8") for path in (ROOT / ".github/workflows").iterdir()]
+    pins = {line.strip(" -") for text in texts for line in text.splitlines() if "uses:" in line}
+    assert all(re.fullmatch(r"uses: \S+@[0-9a-f]{40} # v\d+\.\d+\.\d+", pin) for pin in pins)
+    actions = [pin.partition("@")[0] for pin in pins]
+    assert len(actions) == len(set(actions)), sorted(pins)
+
+
+@pytest.mark.parametrize("form", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml")))
+def test_issue_forms(form: Path) -> None:
+    """GitHub drops a form that lacks one of these, without a word."""
+    loaded = yaml.safe_load(form.read_text("utf-8"))
+    assert {"name", "description", "body"} <= loaded.keys()
+    for field in loaded["body"]:
+        assert field["type"] in {"input", "textarea"}
+        assert re.fullmatch(r"[\w-]+", field["id"])
+        assert field["attributes"]["label"]
 
 
 def test_actions_are_pinned_alike_in_both_workflows() -> None:

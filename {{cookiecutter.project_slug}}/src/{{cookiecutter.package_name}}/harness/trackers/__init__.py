@@ -15,7 +15,8 @@ NAMES = ("mlflow", "wandb")
 
 def name() -> str | None:
     """The name of the project's tracker, None where it has none. Imports nothing."""
-    return next((n for n in NAMES if importlib.util.find_spec(f"{__name__}.{n}")), None)
+    ours = (n for n in NAMES if importlib.util.find_spec(f"{__name__}.{n}"))
+    return next((n for n in ours if importlib.util.find_spec(n)), None)  # a package has all modules
 
 
 def chosen() -> ModuleType | None:
