@@ -51,7 +51,11 @@ COMMON = set(
     """.split()  # noqa: SIM905
 )
 HARNESS = ROOT / TREE / "src/{{cookiecutter.package_name}}/harness"
-CI = {"GitHub": {".github/workflows/ci.yml"}, "GitLab": {".gitlab-ci.yml"}, "none": set[str]()}
+CI = {
+    "GitHub": {".github/workflows/ci.yml", ".github/workflows/template.yml"},
+    "GitLab": {".gitlab-ci.yml"},
+    "none": set[str](),
+}
 TRACKERS = {
     "MLflow": {"mlflow", "mlflow_client", "mlflow_experiment"},
     "Weights & Biases": {"wandb"},
