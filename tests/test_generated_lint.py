@@ -91,7 +91,7 @@ def test_actions_are_pinned_alike_in_all_workflows() -> None:
         (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"),
         *(path.read_text("utf-8") for path in (ROOT / TREE / ".github/workflows").iterdir()),
     ]
-    own, *generated = ([line.strip() for line in t.splitlines() if "uses:" in line] for t in texts)
+    own, *generated = ({line.strip() for line in t.splitlines() if "uses:" in line} for t in texts)
     assert generated == [own, own]
     assert all(re.fullmatch(r"- uses: \S+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line) for line in own)
 

@@ -95,8 +95,8 @@ class Repository:
         requests, tools, config = tmp / "requests", tmp / "tools", tmp / "gitconfig"
         requests.mkdir()
         tools.mkdir()
-        url = "https://update:secret@gitlab.example:443/team/project.git"
-        config.write_text(f'[url "{origin}"]\n    insteadOf = {url}\n')
+        url = "https://gitlab.example/team/project"
+        config.write_text(f'[url "{origin}"]\n    insteadOf = {url}.git\n')
         for path, text in {tools / "gh": GH, origin / "hooks/pre-receive": HOOK}.items():
             path.write_text(text)
             path.chmod(0o755)
@@ -116,7 +116,8 @@ class Repository:
             "CI_SERVER_PROTOCOL": "https",
             "CI_SERVER_HOST": "gitlab.example",
             "CI_SERVER_PORT": "443",
-            "CI_PROJECT_PATH": "team/project",
+            "CI_SERVER_URL": "https://gitlab.example",
+            "CI_PROJECT_URL": url,
         }
         return cls(ci, project, origin, requests, env)
 
@@ -197,6 +198,10 @@ def test_a_merge_request(source: Path, tmp_path: Path) -> None:
     assert made.changed(f"template-{commit}") == {".cruft.json": "M", "Makefile": "M"}
     assert made.author(f"template-{commit}") == "Grace"
     assert made.run() == f"There is a branch template-{commit}."
+    token = (
+        '[url "https://update:secret@gitlab.example:443/"]\n\tinsteadOf = https://gitlab.example/\n'
+    )
+    assert token in Path(made.env["GIT_CONFIG_GLOBAL"]).read_text("utf-8")
 
 
 def test_no_record_of_the_template(source: Path, tmp_path: Path) -> None:

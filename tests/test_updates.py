@@ -160,7 +160,7 @@ def update(engine: str, project: Path) -> None:
 
 def command(project: Path, *words: str, check: bool = True) -> list[str]:
     """Run a project's command in the template's own Python. Returns its errors."""
-    env = {**os.environ, "PYTHONPATH": str(project / "src")}
+    env = {**os.environ, "PYTHONPATH": str(project / "src"), "OMP_NUM_THREADS": "1"}
     said = run(sys.executable, "-m", *words, cwd=project, env=env, check=check)
     return [line.removeprefix("error: ") for line in said.stderr.splitlines()]
 

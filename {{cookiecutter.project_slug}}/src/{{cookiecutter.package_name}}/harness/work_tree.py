@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+__all__ = ["conflicts_explained", "edits", "unresolved"]
+
 # Lead git to the repository whose hook started the command.
 GIT_ELSEWHERE = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
 SUMS = Path(__file__).with_name("sha256sums.txt")
