@@ -39,6 +39,7 @@ import pexpect
 import pytest
 
 from tests.conftest import BIN, OUTSIDE, ROOT, TREE, run, with_cookiecutter
+from tests.sums import write as write_sums
 
 # They share a project and two servers, and stay in one worker (pytest-xdist's loadfile).
 pytestmark = pytest.mark.timeout(900)
@@ -261,6 +262,7 @@ def publish(template: Path) -> None:
     changed, count = harness / "__init__.py", len(run("git", "tag", cwd=template).stdout.split())
     changed.write_text(changed.read_text("utf-8") + "# a later version\n", "utf-8")
     (harness / f"later_{count}.py").write_text('"""What a later version adds."""\n', "utf-8")
+    write_sums(template)
     run("git", "add", "-A", cwd=template)
     run("git", "commit", "-q", "-m", "Change", cwd=template)
     run("git", "tag", f"v0.{count + 1}.0", cwd=template)
@@ -591,6 +593,7 @@ WORDS = {
     *("FAILURE", "GPU", "HEAD", "HTML", "JSON", "KILLED", "LICENSE", "METRICS", "MIT", "MNIST"),
     *("MUTABLE", "NO_COLOR", "PBT", "PED", "PROJECT", "README", "SHA", "TRUSTED", "UBJSON", "URI"),
     *("COMMAND", "COPY", "OTHER"),
+    *("CODEOWNERS", "COOKIECUTTER_CONFIG", "COPIER_SETTINGS_PATH", "GROWTH_", "UPDATE_TOKEN"),
     *("EXPERIMENT_", "EXPERIMENT_MAX_ROWS", "EXPERIMENT_NUM_SAMPELS"),
     *("DDP", "GLOO_SOCKET_IFNAME", "NCCL", "NCCL_SOCKET_IFNAME"),
 }

@@ -47,11 +47,15 @@ COMMON = set(
     tests/experiment/conftest.py tests/experiment/test_tune_run.py
     tests/unit/conftest.py tests/unit/test_data.py tests/unit/test_model.py
     tests/unit/test_settings.py
-    tests/unit/test_stopper.py tests/unit/test_trainable.py
+    tests/unit/test_stopper.py tests/unit/test_template.py tests/unit/test_trainable.py
     """.split()  # noqa: SIM905
 )
 HARNESS = ROOT / TREE / "src/{{cookiecutter.package_name}}/harness"
-CI = {"GitHub": {".github/workflows/ci.yml"}, "GitLab": {".gitlab-ci.yml"}, "none": set[str]()}
+CI = {
+    "GitHub": {".github/workflows/ci.yml", ".github/workflows/template.yml"},
+    "GitLab": {".gitlab-ci.yml"},
+    "none": set[str](),
+}
 TRACKERS = {
     "MLflow": {"mlflow", "mlflow_client", "mlflow_experiment"},
     "Weights & Biases": {"wandb"},
@@ -104,7 +108,7 @@ def assert_whole(tree: Tree, answers: Answers) -> None:
 
 def harness_files() -> dict[str, bytes]:
     """Return the bytes of each file of the harness that no answer leaves out, by path."""
-    paths = (path for kind in ("*.py", "*.html") for path in HARNESS.rglob(kind))
+    paths = (path for kind in ("*.py", "*.html", "*.txt") for path in HARNESS.rglob(kind))
     return {path.relative_to(HARNESS).as_posix(): path.read_bytes() for path in paths}
 
 

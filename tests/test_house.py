@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, TREE
+from tests.sums import sums
 
 PACKAGE = ROOT / TREE / "src/{{cookiecutter.package_name}}"
 HARNESS = PACKAGE / "harness"
 # A module imports what stands before it, and its neighbours. `run` and `results` are on one level.
 ORDER = (
-    {"errors", "ray_environment"},
+    {"errors", "ray_environment", "work_tree"},
     {"setting_types"},
     {"settings"},
     {"project"},
@@ -140,6 +141,11 @@ def test_what_an_import_does_not_wait_for(names: list[str], absent: set[str]) ->
         check=True,
     )
     assert {*done.stdout.split()} & absent == set()
+
+
+def test_a_project_knows_what_harness_was() -> None:
+    message = "harness/ has changed: `python -m tests.sums` writes its digests anew"
+    assert (HARNESS / "sha256sums.txt").read_text("utf-8") == sums(HARNESS), message
 
 
 def test_the_harness_knows_no_project() -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import trackers
+from .. import trackers, work_tree
 from ..configuration import Configuration, load
 from ..errors import Refusal, nearest
 from ..project import Project
@@ -22,6 +22,7 @@ DONE, TRIAL_FAILED, REFUSED = 0, 1, 2
 
 def run(configuration: Configuration) -> int:
     """tune; --resume --name NAME resumes an experiment"""
+    _refuse(*work_tree.unresolved(configuration.project.folder))
     from ..ray_environment import quiet_ray
 
     settings = configuration.settings
@@ -37,6 +38,11 @@ def run(configuration: Configuration) -> int:
         return run_experiment(configuration)
 
 
+def _refuse(*findings: str) -> None:
+    if findings:
+        raise Refusal(*findings)
+
+
 def extend(configuration: Configuration) -> int:
     """NAME: resume with more --num-samples, --max-iterations…; --into COPY leaves NAME as it is"""
     return run(configuration)
@@ -44,12 +50,16 @@ def extend(configuration: Configuration) -> int:
 
 def check(configuration: Configuration) -> int:
     """check all that could stop a run, without starting one"""
+    package = configuration.project.folder
+    _refuse(*work_tree.unresolved(package), *work_tree.edits())
     from ..ray_environment import quiet_ray
 
     quiet_ray(configuration.settings.verbose)
     from ..run import prepare
 
-    notes = "; ".join(prepare(configuration).notes)
+    version = work_tree.template_version(package)
+    template = [f"version {version} of the template"] if version else []
+    notes = "; ".join([*prepare(configuration).notes, *template])
     print(f"Ready to run: {notes}." if notes else "Ready to run.")
     gc.freeze()  # nor does the end of the process look for garbage: that costs another tenth
     return DONE
