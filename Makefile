@@ -1,6 +1,6 @@
 # Needs Python 3 and make only. uv is taken from the PATH, or fetched into .tools once.
 .DEFAULT_GOAL := help
-.PHONY: help install demo quick test test-installs next-ray lint format bench site links clean
+.PHONY: help install demo quick test test-installs next-ray lint format hooks bench site links clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -55,16 +55,15 @@ test-installs: .venv/.torch ## Test with the oldest packages, and PyTorch with a
 next-ray: | $(FETCHED) ## Test with Ray's newest, or another: make next-ray [RAY=version, wheel or URL] [ARGS="-k name"]
 	@exec $(PYTHON) tests/next_ray.py "$(RAY)" $(ARGS)
 
-lint: .venv/.torch ## Check style, format, types, shell and workflows of the template itself
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/shellcheck .ci/run
-	$(BIN)/zizmor --offline --quiet --persona auditor .github
+lint: .venv/.torch ## Run the checks of .pre-commit-config.yaml on the template, which correct what they can
+	@git ls-files -z --cached --others --exclude-standard | $(BIN)/prek run --config .pre-commit-config.yaml --files0-from -
 
 format: .venv/.synced ## Fix style and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+hooks: .venv/.torch ## Let git run the checks at every commit
+	$(BIN)/prek install --config .pre-commit-config.yaml
 
 bench: .venv/.torch ## Measure generation and runs against a floor and a peer
 	$(BIN)/python -m benchmarks $(ARGS)

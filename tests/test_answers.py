@@ -36,7 +36,7 @@ NO_NAME += ["../x", "/abs/x", "~/x", ".", "прогноз", "x²", "xª", "x\uff
 NO_NAME += ["class", "match", "json", "antigravity", "ray", "numpy", "sklearn", "test", "src"]
 REFUSED = {
     "project_name": [*NO_TEXT, "a\u00a0", "x" * 61, "<b>"],
-    "project_slug": [*NO_NAME, "-x", "x-", "x--y", "x_y", "scikit-learn", "pre-commit", "con"],
+    "project_slug": [*NO_NAME, "-x", "x-", "x--y", "x_y", "scikit-learn", "types-psutil", "con"],
     "package_name": [
         *NO_NAME,
         "_x",

@@ -5,8 +5,9 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from itertools import zip_longest
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import yaml
 from allpairspy import AllPairs
 from copier import run_copy, run_update
+from packaging.requirements import Requirement
 
 from tests.conftest import (
     BIN,
@@ -52,7 +54,11 @@ COMMON = set(
 )
 HARNESS = ROOT / TREE / "src/{{cookiecutter.package_name}}/harness"
 CI = {
-    "GitHub": {".github/workflows/ci.yml", ".github/workflows/template.yml"},
+    "GitHub": {
+        ".github/dependabot.yml",
+        ".github/workflows/ci.yml",
+        ".github/workflows/template.yml",
+    },
     "GitLab": {".gitlab-ci.yml"},
     "none": set[str](),
 }
@@ -60,6 +66,13 @@ TRACKERS = {
     "MLflow": {"mlflow", "mlflow_client", "mlflow_experiment"},
     "Weights & Biases": {"wandb"},
     "none": set[str](),
+}
+# What is imported under another name than that of its package.
+MODULES = {
+    "python-dotenv": "dotenv",
+    "pyyaml": "yaml",
+    "scikit-learn": "sklearn",
+    "xgboost-cpu": "xgboost",
 }
 DATAFRAMES = {"pandas": set[str](), "Modin": {"modin"}}
 
@@ -150,9 +163,57 @@ def test_every_pair_of_answers(answers: Answers, render_both: RenderBoth) -> Non
     assert ours.tree == theirs.tree
     assert_whole(ours.tree, answers)
     _, content = ours.tree["pyproject.toml"]
-    project: dict[str, Any] = tomllib.loads((content or b"").decode())["project"]
+    pyproject: dict[str, Any] = tomllib.loads((content or b"").decode())
+    project = pyproject["project"]
     assert project["description"] == answers["description"]
     assert project["authors"][0]["name"] == answers["author_name"]
+
+    package = {answers["package_name"]}
+    declared, tools = (
+        modules(project["dependencies"]),
+        modules(pyproject["dependency-groups"]["dev"]),
+    )
+    extras = modules(name for each in project["optional-dependencies"].values() for name in each)
+    needed = imports(ours.tree, "src") - package
+    assert needed <= declared | extras
+    assert declared - needed <= {"s3fs"}  # which pandas imports, and Modin, for s3://
+    assert imports(ours.tree, "tests") - package <= declared | tools
+
+
+def imports(tree: Tree, folder: str) -> set[str]:
+    """The modules that the Python files in a folder import, but for Python's own."""
+    found: set[str] = set()
+    for path, (_, content) in tree.items():
+        if path.startswith(f"{folder}/") and path.endswith(".py"):
+            found |= imported((content or b"").decode())
+    return found
+
+
+@cache
+def imported(text: str) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(str(node.module).partition(".")[0])
+    return names - sys.stdlib_module_names
+
+
+def modules(requirements: Iterable[str]) -> set[str]:
+    """What requirements are imported as."""
+    names = [Requirement(text).name for text in requirements]
+    return {MODULES.get(name, name.replace("-", "_")) for name in names}
+
+
+def test_every_import_of_the_template_is_declared() -> None:
+    """But for what only a generated project installs, and PyTorch, which the Makefile adds."""
+    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    declared = modules(metadata["dependency-groups"]["dev"])
+    paths = [p for folder in ("benchmarks", "docs", "tests") for p in (ROOT / folder).rglob("*.py")]
+    found = {name for p in paths for name in imported(p.read_text("utf-8"))}
+    own = {"benchmarks", "tests", "harness", "stub", "ray_tune_experiment"}
+    assert found - own - {"mlflow", "sqlalchemy", "wandb", "torch"} - declared == set()
 
 
 def test_every_choice_and_awkward_text_meets_every_other() -> None:

@@ -44,14 +44,13 @@ def workflow_of(project: Path) -> dict[str, Any]:
 
 
 def lint_workflow(folder: Path) -> None:
-    workflows = sorted((folder / ".github/workflows").glob("*.yml"))
-    run("zizmor", "--offline", "--quiet", "--persona", "auditor", *workflows)
-    run(*ACTIONLINT, *workflows)
+    """Assert that nothing is found in the workflows, and by zizmor in all of .github."""
+    run("zizmor", "--offline", "--quiet", "--persona", "auditor", folder / ".github")
+    run(*ACTIONLINT, *sorted((folder / ".github/workflows").glob("*.yml")))
 
 
 def test_own_workflows_pass_zizmor_and_actionlint() -> None:
-    run("zizmor", "--offline", "--quiet", "--persona", "auditor", ROOT / ".github")
-    run(*ACTIONLINT, *(ROOT / ".github/workflows").iterdir())
+    lint_workflow(ROOT)
 
 
 def test_actionlint_finds_what_is_wrong(tmp_path: Path) -> None:
@@ -135,6 +134,35 @@ def test_git_ignores_what_is_of_this_machine_only(generate: Generate) -> None:
     kept = ["uv.lock", ".env.example", "src/results/x.py", "README.md"]
     done = run("git", "check-ignore", *ignored, *kept, cwd=project)
     assert done.stdout.split() == ignored
+
+
+PLANTED = {
+    "check-added-large-files": ("rows.csv", "1,2,3,4\n" * 200_000),
+    "check-merge-conflict": ("a.md", "<<<<<<< before updating\n"),
+    "check-toml": ("a.toml", "[a\n"),
+    "check-yaml": ("a.yml", "a: 1\na: 2\n"),
+    "detect-private-key": ("a.pem", f"-----BEGIN {'RSA PRIVATE'} KEY-----\n"),
+    "end-of-file-fixer": ("end.txt", "none"),
+    "mixed-line-ending": ("ends.txt", "one\r\ntwo\n"),
+    "trailing-whitespace": ("blanks.txt", "two  \n"),
+}
+
+
+def test_builtin_hooks(generate: Generate) -> None:
+    """They need no installation, and see what is not yet in git; each finds what is planted."""
+    project = generate()
+    hooks = yaml.safe_load((project / ".pre-commit-config.yaml").read_text("utf-8"))["repos"][0]
+    names = [hook["id"] for hook in hooks["hooks"]]
+    lint = re.search(r"^lint:.*\n\t@(.+)$", (project / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert lint
+    command = ("sh", "-c", f"{lint[1].replace('$(BIN)/', '')} {' '.join(names)}")
+    assert run(*command, cwd=project).stdout.count("Passed\n") == len(names)
+    for name, text in PLANTED.values():
+        (project / name).write_bytes(text.encode())
+    said = run(*command, cwd=project, check=False).stdout
+    assert sorted(re.findall(r"^- hook id: (.+)$", said, re.MULTILINE)) == sorted(names)
+    assert sorted(PLANTED) == sorted(names)
+    assert all(name in said for name, _ in PLANTED.values())
 
 
 # ------------------------------------------------------------ metadata and license

@@ -356,7 +356,7 @@ def test_a_comparison(place: Project, chromium: BrowserContext) -> None:
             sound(watched, path)
             assert watched.page.locator(".figure").count() == 2
             rows = watched.page.locator("section:last-of-type tbody tr").all_inner_texts()
-    assert [row.split()[1:] for row in rows if "NUM_SAMPLES" in row], rows
+        assert [row.split()[1:] for row in rows if "NUM_SAMPLES" in row], rows
 
 
 def test_a_bucket_while_it_runs_and_after(
@@ -388,6 +388,7 @@ def test_a_bucket_while_it_runs_and_after(
         assert run.wait() == 143, run.said
         project.run("report", "y", *where, env=s3.env)
         folder = s3.download(tmp_path / "interrupted") / "team/y"
+    text = ""
     for path, words in (
         (first, "This experiment is running"),
         (folder / "report.html", "This experiment is not complete: interrupted by SIGTERM."),

@@ -14,11 +14,13 @@ class Disk:
 
     def mount(self, options: str) -> None:
         """Mount again, `ro` or `rw`; a file that is open for writing puts it off."""
+        said = ""
         for _ in range(200):
             done = mount("-o", f"remount,{options}", self.folder)
             if done.returncode == 0:
                 return
-        raise AssertionError(done.stderr)
+            said = done.stderr
+        raise AssertionError(said)
 
     def fill(self) -> None:
         """Take all the space that is left."""

@@ -100,11 +100,12 @@ def load(project: Project, argv: Sequence[str] = (), prog: str = "run") -> Confi
             if origins[field] != DEFAULT:
                 overridden.add(field)
             origins[field] = FLAG
+    settings = None
     try:
         settings = kind(_cli_settings_source=flags)  # type: ignore[call-arg]
     except ValidationError as error:
         findings += [_explain(kind, problem, given, origins) for problem in error.errors()]
-    if findings:
+    if settings is None or findings:
         raise Refusal(*dict.fromkeys(findings))
     return Configuration(project, settings, origins, frozenset(overridden))
 

@@ -159,8 +159,8 @@ def by_iteration(experiment: Experiment, curves: dict[str, Curve]) -> Plot:
 
 
 def _curve(experiment: Experiment, trial: Trial) -> Curve:
-    history = experiment.history(trial).items()
-    return [(x, y) for x, y in history if isinstance(y, int | float) and math.isfinite(y)]
+    history: dict[int, Any] = experiment.history(trial)  # a table may hold texts
+    return [(x, y) for x, y in history.items() if isinstance(y, int | float) and math.isfinite(y)]
 
 
 def _trace(
