@@ -140,10 +140,12 @@ def test_installed_it_makes_the_same(
     expected = with_cookiecutter(template, tmp_path / "expected", ANSWERS)
     command = (python.with_name("cookiecutter-ray-tune"), "--defaults", *FLAGS)
 
+    said = {}
     for engine, more in {"Cookiecutter": (), "Copier": ("--copier",)}.items():
         folder = tmp_path / engine
         folder.mkdir()
         done = run(*command, "--output-dir", folder, *more)
+        said[engine] = done.stderr
         project = folder / "jo-s-churn"
         assert done.stderr.splitlines()[0] == (
             f"Generating {project} with {engine}, template {VERSION}"
@@ -154,11 +156,12 @@ def test_installed_it_makes_the_same(
         assert (project / ".git").is_dir()
 
     # What Copier itself would have recorded, which is what an update needs.
+    project = tmp_path / "Copier/jo-s-churn"
     run_copy(release.repository, tmp_path / "direct", data=ANSWERS, defaults=True, quiet=True)
     recorded = (project / ".copier-answers.yml").read_bytes()
     assert recorded == (tmp_path / "direct/.copier-answers.yml").read_bytes()
     assert f"_commit: v{VERSION}\n_src_path: {release.repository}\n".encode() in recorded
-    assert release.repository in done.stderr
+    assert release.repository in said["Copier"]
     if kind == "wheel":
         commit_all(project)
         run_update(project, {"ci": "GitHub"}, defaults=True, overwrite=True, quiet=True)
