@@ -1,7 +1,8 @@
 """The jobs of a project's CI that ask it to update, as a runner starts them: bash, git, engines.
 
 The repository that they push to is a bare one on this machine. A stand-in for GitHub's `gh` writes
-down its arguments, and knows the pull requests that it has opened.
+down its arguments, and knows the pull requests that it has opened; one for `uvx` takes the engines
+of this environment, which have the same versions.
 """
 
 import os
@@ -23,6 +24,9 @@ case "$1 $2" in
 "pr create") printf '%s\\n' "$@" >"$REQUESTS/$4" ;;
 *) exit 1 ;;
 esac
+"""
+UVX = f"""#!/bin/bash
+exec {BIN}/${{1%@*}} "${{@:2}}"
 """
 # What GitLab makes a merge request of.
 HOOK = """#!/bin/bash
@@ -97,16 +101,14 @@ class Repository:
         tools.mkdir()
         url = "https://gitlab.example/team/project"
         config.write_text(f'[url "{origin}"]\n    insteadOf = {url}.git\n')
-        for path, text in {tools / "gh": GH, origin / "hooks/pre-receive": HOOK}.items():
+        scripts = {tools / "gh": GH, tools / "uvx": UVX, origin / "hooks/pre-receive": HOOK}
+        for path, text in scripts.items():
             path.write_text(text)
             path.chmod(0o755)
-        for name in ("uv", "uvx"):
-            (tools / name).symlink_to(BIN / name)
         unknown = ("GIT_AUTHOR_", "GIT_COMMITTER_")  # a runner has no name
         env = {
             **{name: text for name, text in os.environ.items() if not name.startswith(unknown)},
             "PATH": f"{tools}{os.pathsep}{OUTSIDE['PATH']}",
-            "UV_CACHE_DIR": OUTSIDE.get("UV_CACHE_DIR", str(Path(OUTSIDE["HOME"], ".cache/uv"))),
             "GIT_CONFIG_GLOBAL": str(config),
             "REQUESTS": str(requests),
             "GH_TOKEN": "secret",
