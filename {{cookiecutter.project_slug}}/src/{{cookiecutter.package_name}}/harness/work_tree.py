@@ -81,7 +81,9 @@ def edits() -> list[str]:
         content = path.read_bytes().replace(b"\r\n", b"\n")
         if known.get(name) != hashlib.sha256(content).hexdigest():
             what = "edited" if name in known else "not of the template"
-            found.append(f"harness/{name}: {what}; updates replace harness/: keep your code outside of it")
+            found.append(
+                f"harness/{name}: {what}; updates replace harness/: keep your code outside of it"
+            )
     return found
 
 
