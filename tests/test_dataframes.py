@@ -119,7 +119,7 @@ def test_a_signal_while_it_reads(number: signal.Signals, project: Project, rows:
 def test_a_file_larger_than_memory(project: Project, rows: Path) -> None:
     module = project.copy_source() / "harness/data/files.py"
     module.write_text(module.read_text() + "\ncheck_memory.__defaults__ = (1e12, None)\n")
-    said = project.run("check", "--data-path", rows, "--target", "label", code=2)
+    said = project.run("run", "--data-path", rows, "--target", "label", code=2)
     (line,) = said.splitlines()
     assert f"the table of {rows} holds" in line
     assert len(sessions(project)) == 1

@@ -15,7 +15,7 @@ import yaml
 
 from tests.conftest import ROOT, TREE, Tree, with_cookiecutter
 from tests.faults.kill import resume_command
-from tests.faults.project import PACKAGE, STORAGE, Project, using
+from tests.faults.project import PACKAGE, STORAGE, Project, seal, using
 from tests.recipes import python
 
 QUESTIONS = yaml.safe_load((ROOT / "copier.yml").read_text("utf-8"))
@@ -132,6 +132,7 @@ def sweep(
     files = source / SOURCE / "harness/store/whole_files.py"
     if STORAGE not in (text := files.read_text("utf-8")):
         files.write_text(text + STORAGE)
+        seal(source)
     with using(source, Path(sys.executable), tmp_path, cluster=cluster) as project:
         yield project
 

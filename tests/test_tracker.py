@@ -21,7 +21,7 @@ import pytest
 from tests.conftest import OUTSIDE, ROOT, with_cookiecutter
 from tests.faults.bucket import Gate
 from tests.faults.kill import resume_command
-from tests.faults.project import PACKAGE, Experiment, Project, install, plant, using
+from tests.faults.project import PACKAGE, Experiment, Project, install, plant, seal, using
 from tests.test_docs import free_port, listens
 from tests.test_storage import holding
 
@@ -67,6 +67,7 @@ def generate(template: Path, python: Path, tmp_path: Path) -> Iterator[Callable[
                 file = source / "src" / PACKAGE / "harness/trackers/mlflow.py"
                 text = file.read_text().replace("TRIES = 5.0", "TRIES = 1.0")
                 file.write_text(text.replace("IF_LOST = 10.0", "IF_LOST = 2.0"))
+                seal(source)
             return stack.enter_context(using(source, python, folder, FAULT_SLEEP="0.5"))
 
         yield once

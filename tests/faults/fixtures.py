@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import with_cookiecutter
-from tests.faults.project import PACKAGE, Project, plant, using
+from tests.faults.project import PACKAGE, Project, plant, seal, using
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +22,7 @@ def installed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     journal = source / "src" / PACKAGE / "harness/run/journal.py"
     # However loaded the machine is, a kill costs one checkpoint interval: no entry is left out.
     journal.write_text(f"{journal.read_text()}\nSHARE = 1\n")
+    seal(source)
     return source, Path(sys.executable)
 
 
