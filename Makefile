@@ -1,6 +1,6 @@
 # Needs Python 3 and make only. uv is taken from the PATH, or fetched into .tools once.
 .DEFAULT_GOAL := help
-.PHONY: help install demo quick test test-installs next-ray lint format hooks bench site links clean
+.PHONY: help install demo quick test test-more next-ray lint format hooks bench site links clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -31,7 +31,7 @@ endif
 export PATH := $(PATH):$(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 install: .venv/.torch ## Create or update .venv (the other targets do it themselves)
 
@@ -46,11 +46,11 @@ demo: .venv/.synced ## Generate a project with the default answers, run its swee
 quick: .venv/.torch ## Test the harness without starting Ray, in a minute or two: make quick [ARGS="-k name"]
 	@exec $(BIN)/pytest -n 2 -m "not ray" tests/harness tests/test_house.py tests/test_questions.py $(ARGS)
 
-test: .venv/.torch tests/tools/node_modules/.synced $(CHROMIUM) ## Run all tests but those of test-installs: make test [ARGS="-k name"]
-	@exec $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not installs" $(ARGS)
+test: .venv/.torch tests/tools/node_modules/.synced $(CHROMIUM) ## Run the tests, but those of test-more: make test [ARGS="-k name"]
+	@exec $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not more" $(ARGS)
 
-test-installs: .venv/.torch ## Test with the oldest packages, and PyTorch with and without CUDA: CI runs it beside make test
-	@exec $(BIN)/pytest -m installs $(ARGS)
+test-more: .venv/.torch ## Test what takes long: trackers, recipes with PyTorch, the oldest packages; CI runs it beside make test
+	@exec $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m more $(ARGS)
 
 next-ray: | $(FETCHED) ## Test with Ray's newest, or another: make next-ray [RAY=version, wheel or URL] [ARGS="-k name"]
 	@exec $(PYTHON) tests/next_ray.py "$(RAY)" $(ARGS)

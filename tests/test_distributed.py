@@ -13,7 +13,7 @@ from tests.conftest import ROOT, with_cookiecutter
 from tests.faults.project import PACKAGE, Experiment, Project, Run, using
 from tests.recipes import make_edits, python
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.more]
 
 PAGE = (ROOT / "docs/distributed.md").read_text("utf-8")
 METRICS = ("validation_accuracy", "validation_log_loss", "training_loss")

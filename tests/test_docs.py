@@ -46,6 +46,7 @@ pytestmark = pytest.mark.timeout(900)
 
 README, DOCS = ROOT / "README.md", sorted((ROOT / "docs").glob("*.md"))
 PAGES = [README, *DOCS]
+LONG = {"trackers.md"}
 PACKAGE = ROOT / TREE / "src/{{cookiecutter.package_name}}"
 SECONDS = 200  # for one command
 # How the engines' prompts look, or the end.
@@ -473,7 +474,11 @@ def _follow(page: str, places: Places, place: str, servers: ExitStack) -> None:
             )
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.more] * (page.name in LONG)) for page in PAGES],
+    ids=lambda page: page.name,
+)
 def test_commands(page: Path, places: Places) -> None:
     follow(page.read_text("utf-8"), places)
 

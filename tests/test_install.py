@@ -22,7 +22,7 @@ import pytest
 from tests.conftest import BIN, OUTSIDE, ROOT, Answers, with_cookiecutter
 from tests.test_generated_project import Machine
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.installs]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.more]
 
 PAGE = (ROOT / "docs/frameworks.md").read_text("utf-8")
 PYTORCH_ORG = "https://download.pytorch.org/whl/cpu"

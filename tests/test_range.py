@@ -144,7 +144,7 @@ def newest_python() -> str:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.installs
+@pytest.mark.more
 def test_lowest_versions_pass() -> None:
     """What a maintainer types to try the bounds of a project; of tests/harness a small part."""
     env = {name: value for name, value in UV.items() if not name.startswith(("PYTHON", "RAY_"))}

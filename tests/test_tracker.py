@@ -141,6 +141,7 @@ def statuses(runs: dict[str, Any]) -> list[str]:
     return sorted(run["info"]["status"] for run in runs.values())
 
 
+@pytest.mark.more
 def test_mlflow(mlflow: Mlflow) -> None:
     """Lost, and back; interrupted; lost to the end; `sync` sends the rest. Secrets are kept
     nowhere."""
@@ -257,6 +258,7 @@ for folder in sorted(pathlib.Path(sys.argv[1]).glob("trial_*")):
 """
 
 
+@pytest.mark.more
 def test_wandb(generate: Callable[[str], Project]) -> None:
     """Offline: interrupted, and resumed. Secrets are kept nowhere."""
     project = generate("Weights & Biases")
@@ -291,6 +293,7 @@ def test_wandb(generate: Callable[[str], Project]) -> None:
     assert not holding(SECRET, project.scratch)
 
 
+@pytest.mark.more
 def test_of_a_saved_experiment(generate: Callable[[str], Project]) -> None:
     """tests/trackers: what needs no run that is on."""
     started = []
@@ -322,6 +325,7 @@ PathFinder.find_spec = lambda name, *rest: None if name == "tensorboardX" else _
 """
 
 
+@pytest.mark.more
 def test_tensorboard_that_is_missing(generate: Callable[[str], Project]) -> None:
     project = generate("none")
     folder = project.scratch / "blocker"

@@ -36,6 +36,7 @@ def houses(rows: int = 400) -> pd.DataFrame:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.more
 def test_a_network_of_ones_own(template: Path, tmp_path: Path) -> None:
     answers = {"framework": "PyTorch", "task": "regression"}
     project = with_cookiecutter(template, tmp_path, answers).project

@@ -11,7 +11,7 @@ from tests.conftest import ROOT, with_cookiecutter
 from tests.faults.project import PACKAGE
 from tests.recipes import blocks, command, edits, make_edits, python, sections
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.more]
 
 SECTIONS = sections("your-trainable.md")
 FOR_ALL = SECTIONS["Without rows and model"]
