@@ -22,7 +22,7 @@ def texts() -> dict[str, str]:
     texts = {
         f"/{path.relative_to(ROOT).as_posix()}": path.read_text("utf-8")
         for path in paths
-        if path.is_file() and path.suffix != ".pyc"
+        if path.is_file() and path.suffix != ".pyc" and path.name != "sha256sums.txt"
     }
     return {
         path: texts[path]

@@ -209,10 +209,11 @@ def modules(requirements: Iterable[str]) -> set[str]:
 def test_every_import_of_the_template_is_declared() -> None:
     """But for what only a generated project installs, and PyTorch, which the Makefile adds."""
     metadata = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    declared = modules(metadata["dependency-groups"]["dev"])
+    groups = metadata["dependency-groups"]
+    declared = modules([*metadata["project"]["dependencies"], *groups["dev"], *groups["docs"]])
     paths = [p for folder in ("benchmarks", "docs", "tests") for p in (ROOT / folder).rglob("*.py")]
     found = {name for p in paths for name in imported(p.read_text("utf-8"))}
-    own = {"benchmarks", "tests", "harness", "stub", "ray_tune_experiment"}
+    own = {"benchmarks", "docs", "tests", "harness", "stub", "ray_tune_experiment"}
     assert found - own - {"mlflow", "sqlalchemy", "wandb", "torch"} - declared == set()
 
 

@@ -134,7 +134,9 @@ def test_a_kill_at_any_moment(finished: tuple[Path, str]) -> None:
             # Of two checkpoints that are kept, one entry is left out, and one not yet written.
             assert last >= max(saved.get(own, [0])) - 2 * FREQUENCY, (moment, own)
             resumed.add(last)
-    assert resumed >= {0, 4, 8, ITERATIONS}
+    # Which moments there are depends on how fast each process was.
+    assert {0, ITERATIONS} <= resumed
+    assert len(resumed) > 3, resumed
 
 
 def checkpoints(experiment: Path) -> dict[str, list[int]]:
