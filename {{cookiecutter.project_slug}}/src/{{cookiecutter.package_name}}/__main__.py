@@ -8,11 +8,14 @@ from .harness.work_tree import conflicts_explained
 
 def main() -> int:
     """Run the command that was typed. Returns its exit code."""
-    with conflicts_explained(Path(__file__).parent):
-        from .harness.cli import main as harness_main
-        from .project import PROJECT
+    try:
+        with conflicts_explained(Path(__file__).parent):
+            from .harness.cli import main as harness_main
+            from .project import PROJECT
 
-        return harness_main(PROJECT)
+            return harness_main(PROJECT)
+    except KeyboardInterrupt:  # while it imports; later a command ends by itself
+        return 130
 
 
 if __name__ == "__main__":

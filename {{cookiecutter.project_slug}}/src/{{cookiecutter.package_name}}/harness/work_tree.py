@@ -50,7 +50,8 @@ def unresolved(package: Path) -> list[str]:
     if "site-packages" in package.parts:  # around it is another repository, or none
         return []
     folder = _root(package)
-    marked = git(folder, "grep", "-lzIE", "--all-match", "-e", "^<{7} ", "-e", "^>{7} ")
+    both = ("--all-match", "-e", "^<{7} ", "-e", "^>{7} ")
+    marked = git(folder, "grep", "--no-color", "-lzIE", *both)
     ignored = "--exclude-per-directory=.gitignore"
     rejected = git(folder, "ls-files", "-coz", ignored, "--", "*.rej")
     found = [
