@@ -85,3 +85,17 @@ def test_edits_in_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert found == ["harness/run/b.py: edited", "harness/run/new.py: not of the template"]
     (tmp_path / "sha256sums.txt").unlink()
     assert len(work_tree.edits()) == 4
+
+
+def test_what_ends_an_import_is_explained(
+    package: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="130"), work_tree.conflicts_explained(package):
+        raise KeyboardInterrupt
+    with pytest.raises(SyntaxError), work_tree.conflicts_explained(package):
+        raise SyntaxError
+    (package / "settings.py").write_text(MARKERS)
+    run("git", "add", ".", cwd=package)
+    with pytest.raises(SystemExit, match="2"), work_tree.conflicts_explained(package):
+        raise SyntaxError
+    assert capsys.readouterr().err.startswith("error: src/package/settings.py: conflict markers")

@@ -8,14 +8,11 @@ from .harness.work_tree import conflicts_explained
 
 def main() -> int:
     """Run the command that was typed. Returns its exit code."""
-    try:
-        with conflicts_explained(Path(__file__).parent):
-            from .harness.cli import main as harness_main
-            from .project import PROJECT
+    with conflicts_explained(Path(__file__).parent):
+        from .harness.cli import main as harness_main
+        from .project import PROJECT
 
-            return harness_main(PROJECT)
-    except KeyboardInterrupt:  # while it imports; later a command ends by itself
-        return 130
+        return harness_main(PROJECT)
 
 
 if __name__ == "__main__":

@@ -90,9 +90,14 @@ def edits() -> list[str]:
 
 @contextmanager
 def conflicts_explained(package: Path) -> Iterator[None]:
-    """Where Python can't read a file because of a conflict, say so and end with exit code 2."""
+    """Where Python can't read a file because of a conflict, say so and end with exit code 2.
+
+    Ctrl-C while it imports ends with 130; later, a command ends by itself.
+    """
     try:
         yield
+    except KeyboardInterrupt:
+        sys.exit(130)
     except (SyntaxError, ImportError):
         findings = unresolved(package)
         if not findings:
