@@ -1,4 +1,4 @@
-"""Checks the columns of a table, and makes of each what scikit-learn takes."""
+"""Checks the columns of a table, and converts each to what scikit-learn accepts."""
 
 import math
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-# What pandas.api.types.infer_dtype says of a column, and what becomes of it.
+# What pandas.api.types.infer_dtype calls a column, and what the column is used as.
 NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}
 CATEGORIES = {"string", "empty", "boolean", "categorical", "date", "datetime", "datetime64"}
 TEXT_OR_NUMBER = (str, int, float)
 
 
 def part(table: pd.DataFrame, target: str, path: str) -> "tuple[pd.DataFrame, pd.Series[Any]]":
-    """Part the column to predict from those to predict from.
+    """Separate the target column from the features.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ def part(table: pd.DataFrame, target: str, path: str) -> "tuple[pd.DataFrame, pd
     Raises
     ------
     ValueError
-        When there is no such column, it has missing values, or a column holds something else than
-        numbers, texts, true and false, or dates.
+        When there is no such column, when it has missing values, or when a column holds anything
+        but numbers, text, booleans or dates.
     """
     if target not in table.columns:
         known = ", ".join(map(str, table.columns))
@@ -42,7 +42,7 @@ def part(table: pd.DataFrame, target: str, path: str) -> "tuple[pd.DataFrame, pd
     columns = {}
     for name, column in table.items():
         where = f"column {name!r} of {path}"
-        if name != target:  # a class may be called so
+        if name != target:  # a class label may mix numbers and text
             _check_text(column, where)
         columns[name] = _usable(column, where)
     labels = columns.pop(target)
@@ -54,9 +54,9 @@ def part(table: pd.DataFrame, target: str, path: str) -> "tuple[pd.DataFrame, pd
 def checked_classes(
     labels: "pd.Series[Any]", path: str, validation_fraction: float
 ) -> "pd.Series[Any]":
-    """Labels of classes that a classifier can learn, and that both parts of a split can have.
+    """Check the labels of a classification: both parts of the split need rows of each class.
 
-    Raises ValueError for one class, a class of one row, and more classes than rows in a part.
+    Raises ValueError for one class, for a class of one row, and for more classes than rows in a part.
     """
     counts = labels.value_counts()
     smallest_part = int(_smaller(validation_fraction) * len(labels))
@@ -73,7 +73,7 @@ def checked_numbers(
 ) -> "pd.Series[float]":
     """Labels as float64, for a regression.
 
-    Raises ValueError for what isn't a number, equal numbers, and less than 2 rows in a part.
+    Raises ValueError for values that aren't numbers, for equal ones, and for a part of 1 row.
     """
     where = f"column {labels.name!r} of {path}"
     _check_text(labels, where)
@@ -94,7 +94,7 @@ def _smaller(fraction: float) -> float:
 
 
 def _usable(column: "pd.Series[Any]", where: str) -> "pd.Series[Any]":
-    """A column as scikit-learn takes it. Raises ValueError for what it can't be given."""
+    """A column as scikit-learn accepts it. Raises ValueError for one that it can't use."""
     kind = pd.api.types.infer_dtype(column)
     if kind in {"string", "empty"}:  # scikit-learn refuses pd.NA, and takes None for a category
         return column.astype(object).where(column.notna(), np.nan)
@@ -114,7 +114,7 @@ def _usable(column: "pd.Series[Any]", where: str) -> "pd.Series[Any]":
 
 
 def _check_text(column: "pd.Series[Any]", where: str) -> None:
-    """Raise ValueError for a few texts in a column of numbers: each number would be a category."""
+    """Raise ValueError for some text in a numeric column: each number would be a category."""
     if not (column.dtype == object or isinstance(column.dtype, pd.StringDtype)):
         return
     values = column.dropna()

@@ -1,4 +1,4 @@
-"""Reads CSV and Parquet files, on a disk or in a bucket, of a size that memory allows."""
+"""Reads CSV and Parquet files that fit into memory, from a disk or a bucket."""
 
 import contextlib
 import errno
@@ -17,10 +17,8 @@ from ..errors import reason
 from ..store.storage import answer
 
 KINDS = {".csv", ".parquet"}
-# Bytes of memory that a number takes until the arrays are made, as measured: see docs/data.md of
-# the template.
-EACH = 48
-HEAD = 2**16  # bytes of a CSV file by which its rows are estimated
+EACH = 48  # bytes of memory for a number, until the arrays are made: docs/data.md of the template
+HEAD = 2**16  # bytes of a CSV file from which its number of rows is estimated
 GIGABYTE = 1e9
 CGROUP = Path("/sys/fs/cgroup")  # of a container
 
@@ -41,9 +39,8 @@ def read_table(path: str) -> pd.DataFrame:
         When it is empty, isn't a table, or is larger than memory allows.
     """
     file = TableFile.find(path)
+    check_memory(path, file.values())
     with file.named_errors():
-        file.check_names()
-        check_memory(path, file.values())
         if file.kind == ".csv":
             table = pd.read_csv(file.open(), low_memory=False)
         else:
@@ -54,9 +51,9 @@ def read_table(path: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class TableFile:
-    """A CSV or Parquet file that is there; of Parquet, maybe a folder.
+    """A CSV or Parquet file that exists; Parquet may also be a folder of files.
 
-    given: its place, as people write it; path: the same, as `filesystem` does
+    given: the path or URI as the user wrote it; path: the same, as `filesystem` takes it
     """
 
     given: str
@@ -67,7 +64,7 @@ class TableFile:
 
     @classmethod
     def find(cls, given: str) -> Self:
-        """Look for it, within seconds. Raises OSError or ValueError where there is none."""
+        """Look for it. Raises OSError or ValueError when it isn't there, within seconds."""
         kind = PurePosixPath(given).suffix
         if kind not in KINDS:
             raise ValueError(f"{given} should end in .csv or .parquet")
@@ -90,63 +87,58 @@ class TableFile:
         return cls(given, kind, filesystem, path, info.size or 0)
 
     def open(self) -> Any:
-        """The file, to be read from its beginning."""
+        """Open the file for reading."""
         return self.filesystem.open_input_stream(self.path)
 
     def parquet(self) -> Any:
-        """The Parquet files, of which the metadata have been read."""
+        """The Parquet files; only their metadata is read."""
         return dataset.dataset(self.path, format="parquet", filesystem=self.filesystem)
 
     @contextlib.contextmanager
     def named_errors(self) -> Iterator[None]:
-        """Let what reading raises name the file."""
+        """Name the file in what reading it raises."""
         try:
             yield
-        except FileTooLarge:
-            raise
         except (OSError, ValueError, MemoryError) as error:
             why = reason(error)
             raise ValueError(f"{self.given} can't be read as {self.kind[1:]}: {why}") from None
 
     def values(self) -> float:
-        """How many values it holds; of CSV, about how many."""
-        if self.kind == ".parquet":
-            files = self.parquet()
-            return float(files.count_rows() * len(files.schema.names))
-        head = self.open().read(HEAD)
-        lines: int = head.count(b"\n")
-        return len(self.names()) * self.size * lines / len(head)
+        """How many values it holds; an estimate for CSV.
+
+        Raises ValueError when it can't be read, or when two columns have one name.
+        """
+        with self.named_errors():
+            names = self.names()
+            ((name, count),) = Counter(names).most_common(1)
+            if count > 1:
+                raise ValueError(f"{count} columns are called {name!r}")
+            if self.kind == ".parquet":
+                return float(self.parquet().count_rows() * len(names))
+            head = self.open().read(HEAD)
+            lines: int = head.count(b"\n")
+            return len(names) * self.size * lines / len(head)
 
     def names(self) -> list[str]:
-        """The names of the columns, as the file has them: pandas renames one that is repeated."""
+        """The columns' names as they are in the file: pandas would rename a repeated one."""
         if self.kind == ".csv":
             head = pd.read_csv(self.open(), header=None, nrows=1, dtype=str, na_filter=False)
             return [*head.iloc[0]]
         return [*self.parquet().schema.names]
 
-    def check_names(self) -> None:
-        """Raise ValueError when a column's name is repeated."""
-        ((name, count),) = Counter(self.names()).most_common(1)
-        if count > 1:
-            raise ValueError(f"{count} columns are called {name!r}")
-
     def check_rows(self, table: Any) -> None:
-        """Raise ValueError when it holds no rows, or rows that are longer than its header."""
+        """Raise ValueError for a table without rows, or with rows longer than its header."""
         if not len(table):
             raise ValueError(f"{self.given} has no rows")
         if self.kind == ".csv" and not isinstance(table.index, pd.RangeIndex):
             raise ValueError(f"{self.given} has rows of more values than there are names in line 1")
 
 
-class FileTooLarge(ValueError):
-    """There is not the memory to read a file."""
-
-
 def check_memory(path: str, values: float, each: float = EACH, free: float | None = None) -> None:
-    """Raise ValueError unless so many values, of so many bytes each, fit into memory."""
+    """Raise ValueError unless this many values, of `each` bytes, fit into memory."""
     needed, free = values * each, free_memory() if free is None else free
     if needed > free:
-        raise FileTooLarge(
+        raise ValueError(
             f"{path} holds {values:.2g} values, which take about {needed / GIGABYTE:.2g} GB of"
             f" memory; {free / GIGABYTE:.2g} GB are free: give fewer rows or columns, or use a"
             " machine with more memory"
@@ -154,7 +146,7 @@ def check_memory(path: str, values: float, each: float = EACH, free: float | Non
 
 
 def free_memory() -> float:
-    """The bytes of memory that are free, on this machine or in this container."""
+    """The free memory of this machine or container, in bytes."""
     free = float(psutil.virtual_memory().available)
     with contextlib.suppress(OSError, ValueError, KeyError):  # no container, or one without a limit
         limit, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))

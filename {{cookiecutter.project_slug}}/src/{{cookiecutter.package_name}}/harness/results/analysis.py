@@ -1,4 +1,4 @@
-"""Ray's ExperimentAnalysis, where it falls short of what a storage may hold."""
+"""Ray's ExperimentAnalysis, for an experiment that may be incomplete or still running."""
 
 import logging
 import math
@@ -11,38 +11,59 @@ from ray.tune import Checkpoint
 from ray.tune.analysis import ExperimentAnalysis
 from ray.tune.experiment import Trial
 
-from ..store import tables
+from ..errors import Refusal
+from ..project import Project
+from ..settings import RunSettings
+from ..store import saved_trials, tables
 from ..store.ranking import Ranking
-from ..store.storage import Folder
+from ..store.record import Record
+from ..tune.space import chosen
 
 
 class SavedAnalysis(ExperimentAnalysis):
-    """Ray's class for an experiment's folder whose tables and checkpoints may not be complete.
+    """Ray's class for an experiment whose tables and checkpoints may be incomplete."""
 
-    file: the state in the folder
-    running: whether the experiment runs
-    damaged: the trials whose tables lack results, a line each
-    """
-
-    def __init__(self, folder: Folder, file: str, ranking: Ranking, running: bool) -> None:
-        self.folder, self.ranking, self.running = folder, ranking, running
+    def __init__(self, project: Project, record: Record, settings: RunSettings) -> None:
+        self.project, self.record, self.settings = project, record, settings
+        self.folder, self.ranking = record.folder, Ranking.of(settings)
+        self.outcome, file = record.outcome(), saved_trials.newest_state(self.folder)
+        self.running = self.outcome == "running"
         self.damaged = list[str]()
+        if file is None:
+            raise Refusal(f"{settings.given('name')}: nothing has been saved of it yet")
         with _ray_says_nothing():
             super().__init__(
-                folder.at(file),
-                storage_filesystem=folder.filesystem,
-                default_metric=ranking.metric,
-                default_mode=ranking.mode,
+                self.folder.at(file),
+                storage_filesystem=self.folder.filesystem,
+                default_metric=settings.metric,
+                default_mode=settings.mode,
             )
+
+    def history(self, trial: Trial) -> dict[int, float]:
+        """METRIC of a trial by iteration, where it is a number; empty without csv and json."""
+        table, metric = self.trial_dataframes[trial.trial_id], self.ranking.metric
+        if metric not in table:
+            return {}
+        known = table[[tables.ITERATION, metric]].dropna()
+        return dict(zip(known[tables.ITERATION].astype(int), known[metric], strict=True))
+
+    def parameters(self, trial: Trial) -> dict[str, Any]:
+        """The hyperparameters of a trial by name; `outer/inner` for a nested one."""
+        return chosen(trial.config, self.record.tuned)
+
+    def status(self, trial: Trial) -> str:
+        """How a trial ended, or where it is, in a word or two."""
+        last, most = trial.last_result or {}, self.settings.max_iterations
+        return saved_trials.word(trial.status, last, self.ranking.metric, most, self.running)
 
     def _load_trials(self) -> list[Trial]:
         self._experiment_fs_path = self.folder.root  # Ray takes the folder of the state file
         return sorted(super()._load_trials(), key=_sampled)
 
     def _fetch_trial_dataframe(self, trial: Trial) -> pd.DataFrame:
-        """One row a result, of result.json, or of progress.csv where that has more.
+        """One row for each result, from result.json, or from progress.csv if that has more.
 
-        Without both (LOGGERS, or a trial that never reported) there is no row.
+        Without either (see LOGGERS), and for a trial that never reported, there is no row.
         """
         last = (trial.last_result or {}).get(tables.ITERATION, 0)
         best, found = pd.DataFrame(), list[str]()
@@ -55,7 +76,7 @@ class SavedAnalysis(ExperimentAnalysis):
                 return table
             best = max(best, table, key=len)
             found.append(file)
-        if found and not self.running:  # while it runs, they are copied now and then
+        if found and not self.running:  # in a run, Ray copies them every few minutes
             there = best[tables.ITERATION].iloc[-1] if len(best) else 0
             self.damaged.append(
                 f"{trial.relative_logdir}: results can be read up to iteration {there} of {last}"
@@ -66,7 +87,7 @@ class SavedAnalysis(ExperimentAnalysis):
     def _retrieve_rows(
         self, metric: str | None = None, mode: str | None = None
     ) -> dict[str, dict[str, Any]]:
-        """One result a trial. Where METRIC never was a number, on which Ray's fails: the last."""
+        """One result for each trial: the last where METRIC never was a number (Ray's fails)."""
         rows = {}
         for path, table in self.trial_dataframes.items():
             position = -1
@@ -80,9 +101,9 @@ class SavedAnalysis(ExperimentAnalysis):
     def get_best_checkpoint(
         self, trial: Trial, metric: str | None = None, mode: str | None = None
     ) -> Checkpoint | None:
-        """The checkpoint of a trial with the best metric that is there; None for none.
+        """The trial's existing checkpoint with the best metric, or None.
 
-        The saved state of a killed run may name some that are deleted by now.
+        The saved state of a killed run may name checkpoints that have been deleted since.
         """
         ranking = Ranking(metric or self.ranking.metric, mode or self.ranking.mode)
         with _ray_says_nothing():
@@ -108,14 +129,14 @@ class SavedAnalysis(ExperimentAnalysis):
 
 
 def _sampled(trial: Trial) -> tuple[float, str]:
-    """The number of a trial, with which its tag begins, and its id."""
+    """What sorts trials as they were sampled: the number at the start of the tag, then the id."""
     number = str(trial.experiment_tag).partition("_")[0]
     return (int(number) if number.isdecimal() else math.inf, trial.trial_id)
 
 
 @contextmanager
 def _ray_says_nothing() -> Iterator[None]:
-    """Silence Ray's remarks on trials without results or checkpoints: here they are ordinary."""
+    """Silence Ray's warnings about trials without results or checkpoints: here they are normal."""
     logger = logging.getLogger("ray.tune.analysis.experiment_analysis")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

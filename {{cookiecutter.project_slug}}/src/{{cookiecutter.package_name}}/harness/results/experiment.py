@@ -20,11 +20,8 @@ from ..configuration import Configuration
 from ..errors import Refusal, refused
 from ..project import Project
 from ..settings import RunSettings
-from ..store import saved_trials, tables
-from ..store.ranking import Ranking
 from ..store.record import Record
 from ..tune.failures import last_line
-from ..tune.space import chosen
 from .analysis import SavedAnalysis
 
 if TYPE_CHECKING:
@@ -36,8 +33,10 @@ CONFIG = "config/"
 class Experiment(SavedAnalysis):
     """An experiment, as `open_experiment` opens it; the best is by METRIC, MODE and SCOPE.
 
-    What Ray's class offers is there: `trials` (in the order in which they were sampled),
-    `trial_dataframes` (trial id → one row a result), `dataframe()`, `results_df`.
+    It has all that Ray's class has: `trials` (in the order in which they were sampled),
+    `trial_dataframes` (trial id → one row for each result), `dataframe()`, `results_df`. Of one
+    trial, `history(trial)` is METRIC by iteration, `parameters(trial)` its hyperparameters, and
+    `status(trial)` how it ended.
 
     Attributes
     ----------
@@ -45,19 +44,12 @@ class Experiment(SavedAnalysis):
     record : Record
         experiment.json.
     settings : RunSettings
-        Those of the experiment, but for those that were given anew.
+        The experiment's own, except those given to `open_experiment`.
     outcome : str
         How the last run ended: "done", "trials failed", "running", "killed", …
     damaged : list of str
-        The trials whose tables lack results, a line each.
+        One line for each trial whose tables lack results.
     """
-
-    def __init__(self, project: Project, record: Record, settings: RunSettings) -> None:
-        self.project, self.record, self.settings = project, record, settings
-        self.outcome, file = record.outcome(), saved_trials.newest_state(record.folder)
-        if file is None:
-            raise Refusal(f"{settings.given('name')}: nothing has been saved of it yet")
-        super().__init__(record.folder, file, Ranking.of(settings), self.outcome == "running")
 
     @property
     def name(self) -> str:
@@ -131,23 +123,6 @@ class Experiment(SavedAnalysis):
         found = [table for table in found if len(table)]
         return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
-    def history(self, trial: Trial) -> dict[int, float]:
-        """METRIC of a trial by iteration, where it is a number; empty without csv and json."""
-        table, metric = self.trial_dataframes[trial.trial_id], self.ranking.metric
-        if metric not in table:
-            return {}
-        known = table[[tables.ITERATION, metric]].dropna()
-        return dict(zip(known[tables.ITERATION].astype(int), known[metric], strict=True))
-
-    def parameters(self, trial: Trial) -> dict[str, Any]:
-        """What was chosen for a trial, by name; `outer/inner` for what is nested."""
-        return chosen(trial.config, self.record.tuned)
-
-    def status(self, trial: Trial) -> str:
-        """How a trial ended, or where it is, in a word or two."""
-        last, most = trial.last_result or {}, self.settings.max_iterations
-        return saved_trials.word(trial.status, last, self.ranking.metric, most, self.running)
-
     def study(
         self,
         storage: str | None = None,
@@ -171,21 +146,9 @@ class Experiment(SavedAnalysis):
         optuna.Study
             Every trial, in order. One that ended without a finite METRIC is failed.
         """
-        from .study import TrialOutcome, make_study
+        from .study import make_study
 
-        trials = [
-            TrialOutcome(
-                trial.trial_id,
-                trial.status,
-                self.status(trial),
-                self.ranking.score(trial),
-                self.parameters(trial),
-                self.history(trial) if history else {},
-            )
-            for trial in self.trials
-        ]
-        recorded, space = self.record.content["search_space"], self.project.parts().search_space()
-        return make_study(self.name, self.settings.mode, trials, recorded, space, text, storage)
+        return make_study(self, storage, text, history=history)
 
     def importances(self) -> dict[str, float]:
         """How much of METRIC's variance each hyperparameter explains, the most important first.

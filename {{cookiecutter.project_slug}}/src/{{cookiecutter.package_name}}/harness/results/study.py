@@ -4,7 +4,6 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -22,6 +21,7 @@ from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUnifo
 from ..store.saved_trials import NOT_STARTED
 from ..tune.description import describe_space
 from ..tune.space import Space, bounds, plain, variables
+from .analysis import SavedAnalysis
 
 DIRECTIONS = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
 STATES = {
@@ -32,71 +32,45 @@ STATES = {
 }
 
 
-@dataclass
-class TrialOutcome:
-    """What a study takes of a trial.
-
-    state, status: Ray's word for it, and ours (`saved_trials.word`)
-    value: METRIC by SCOPE; NaN without one
-    history: METRIC by iteration
-    """
-
-    trial_id: str
-    state: str
-    status: str
-    value: float
-    parameters: dict[str, Any]
-    history: dict[int, float]
-
-
 def make_study(
-    name: str,
-    mode: str,
-    trials: Sequence[TrialOutcome],
-    recorded: dict[str, str],
-    space: Space,
-    text: Callable[[str], str] = str,
-    storage: str | None = None,
+    analysis: SavedAnalysis, storage: str | None, text: Callable[[str], str], *, history: bool
 ) -> optuna.Study:
-    """A study with every trial, in order, and its METRIC at each iteration.
+    """The study of `Experiment.study`, which describes the arguments.
 
-    A trial that ended with a finite METRIC is complete, also one that was stopped early: its value
-    counts when the best is chosen. One that ended without is failed.
-
-    recorded, space: the search space as experiment.json describes it, and that of today's code
-    text: what becomes of each name and word, for a place that reads them as markup
-    storage: where the study is kept, `sqlite:///study.db`; default: in memory
+    A trial that ended with a finite METRIC is complete, even if it was stopped early: its value
+    counts when the best is chosen. A trial that ended without one is failed.
     """
     optuna.logging.set_verbosity(logging.WARNING)
-    study = optuna.create_study(storage=storage, study_name=name, direction=DIRECTIONS[mode])
+    name, direction = analysis.record.name, DIRECTIONS[analysis.settings.mode]
+    study = optuna.create_study(storage=storage, study_name=name, direction=direction)
     chosen = [
-        {text(key): _plain(value, text) for key, value in trial.parameters.items()}
-        for trial in trials
+        {text(key): _plain(value, text) for key, value in analysis.parameters(trial).items()}
+        for trial in analysis.trials
     ]
-    distributions = _distributions(chosen, recorded, space, text)
-    frozen = []
-    for trial, params in zip(trials, chosen, strict=True):
-        state = STATES.get(trial.state, TrialState.COMPLETE)
-        if trial.status == NOT_STARTED:
+    recorded, space = analysis.record.content["search_space"], analysis.project.parts().search_space
+    distributions = _distributions(chosen, recorded, space(), text)
+    for trial, params in zip(analysis.trials, chosen, strict=True):
+        state, status = STATES.get(trial.status, TrialState.COMPLETE), analysis.status(trial)
+        value = analysis.ranking.score(trial)
+        if status == NOT_STARTED:
             state = TrialState.WAITING
-        elif state == TrialState.COMPLETE and not math.isfinite(trial.value):
+        elif state == TrialState.COMPLETE and not math.isfinite(value):
             state = TrialState.FAIL
-        frozen.append(
+        study.add_trial(
             create_trial(
                 state=state,
-                value=trial.value if state == TrialState.COMPLETE else None,
+                value=value if state == TrialState.COMPLETE else None,
                 params=params,
                 distributions={key: distributions[key] for key in params},
-                intermediate_values=trial.history,
-                user_attrs={"trial_id": trial.trial_id, "status": trial.status},
+                intermediate_values=analysis.history(trial) if history else {},
+                user_attrs={"trial_id": trial.trial_id, "status": status},
             )
         )
-    study.add_trials(frozen)
     return study
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """The importance of each hyperparameter, largest first; empty when it can't be told."""
+    """The importance of each hyperparameter, largest first; empty if it can't be computed."""
     complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
     if len({trial.value for trial in complete}) < 2:
         return {}
@@ -108,7 +82,7 @@ def importances(study: optuna.Study) -> dict[str, float]:
 
 
 def _plain(value: Any, text: Callable[[str], str]) -> Any:
-    """A value that Optuna can hold: a number, a truth value, a text."""
+    """A value that Optuna can store: a number, a bool, or text."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float) and math.isfinite(value):
@@ -122,12 +96,14 @@ def _distributions(
     space: Space,
     text: Callable[[str], str],
 ) -> dict[str, BaseDistribution]:
-    """The distribution of each hyperparameter, by what the search space says and what was drawn.
+    """The distribution of each hyperparameter, from the search space and the sampled values.
 
-    Where the code has another domain today than the experiment had, only what was drawn counts.
+    recorded: the search space as experiment.json describes it; space: that of the present code
+
+    Where the two differ in a hyperparameter, only its sampled values count.
     """
     named = dict[str, Domain]()
-    with contextlib.suppress(ValueError):  # today's space can't be described
+    with contextlib.suppress(ValueError):  # the present space can't be described
         said = describe_space(space)
         for key, (_, domain) in variables(space).items():
             if said[key] == recorded.get(key):
