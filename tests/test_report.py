@@ -285,7 +285,8 @@ def test_the_page(place: Project, chromium: BrowserContext, name: str) -> None:
             plots = watched.page.locator(".figure").count()
             assert plots == {"of-1": 1, "narrow": 5}.get(name, 8), headings
             said = watched.page.locator("main").inner_text()
-            assert ("can't be told" in said) == (name == "of-1")
+            assert len(re.findall(r"(?:begun|Written) [\d-]{10} [\d:]{5} UTC", said)) == 2
+            assert ("They need two or more completed trials" in said) == (name == "of-1")
             if width == 1200:
                 assert watched.page.pdf(format="A4").startswith(b"%PDF")
                 watched.page.emulate_media(media="print")

@@ -354,7 +354,7 @@ def test_an_experiment_that_is_deleted_while_it_runs(
     report(callback, 2)
     callback.on_experiment_end([])
     said = capsys.readouterr().out
-    assert "MLflow has not got all results: " in said
+    assert "MLflow doesn't have all results: " in said
     assert "unavailable" not in said
 
 
@@ -390,7 +390,7 @@ def test_the_command_while_the_experiment_runs(
     """Two at once would log every result twice."""
     with lock.locked(Folder.open(str(storage)) / "x"):
         assert command(["sync", "x"]) == 2
-    said = "error: EXPERIMENT_NAME='x': it is running, and tells MLflow itself\n"
+    said = "error: EXPERIMENT_NAME='x': it is running, and sends its results itself\n"
     assert capsys.readouterr().err == said
 
 

@@ -126,7 +126,7 @@ def test_its_own_process_is_killed(
     callback.on_trial_complete(0, [], TRIAL)
     callback.on_experiment_end([])
     said = capfd.readouterr()
-    assert said.out.count("Weights & Biases starts anew: ") == 1
+    assert said.out.count("Weights & Biases restarts: ") == 1
     assert "Traceback" not in said.out + said.err
     last = written()[-1]  # what the killed one had in memory is gone
     assert (last["id"], last["code"], last["steps"][-1][0]) == ("x-a_00000", 0, step)

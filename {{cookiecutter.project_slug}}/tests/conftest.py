@@ -1,6 +1,6 @@
-"""What all tests share. None reads your environment or your .env, or writes beside it.
+"""Fixtures of all tests, which use neither your environment nor your .env.
 
-With a model, or data, of your own, give CONFIG its hyperparameters; METRIC and MODE are those of
+For a model of your own, put its hyperparameters into CONFIG; METRIC and MODE are the defaults of
 settings.py.
 """
 
@@ -15,7 +15,7 @@ from {{cookiecutter.package_name}}.harness.store import dataset
 from {{cookiecutter.package_name}}.project import PROJECT
 from {{cookiecutter.package_name}}.settings import Settings
 
-# A good configuration of the search space: in five iterations, METRIC becomes better.
+# A good configuration: METRIC improves within five iterations.
 CONFIG: dict[str, Any] = {
 {%- if cookiecutter.framework == "scikit-learn" %}
     "hidden_units": 32,
@@ -73,7 +73,7 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 @pytest.fixture(scope="session")
 def data(clean_environment: None) -> Any:
-    """What `load_data` returns; None without rows."""
+    """What `load_data` returns; None for a project without `load_data`."""
     return dataset.load(PROJECT, Settings())
 
 

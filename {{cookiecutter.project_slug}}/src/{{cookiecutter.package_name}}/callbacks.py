@@ -16,7 +16,7 @@ from .settings import Settings
 
 
 class FailureCallback(Callback):
-    """Says when a trial fails, and why, at once. An example of a driver-side callback."""
+    """Prints why a trial failed, at once. An example of a callback."""
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         print(f"trial {trial.trial_id} failed: {last_line(trial)}", flush=True)
@@ -26,7 +26,7 @@ class FailureCallback(Callback):
 
 
 class BestLogger(LoggerCallback):
-    """Keeps the best result so far in best.json of the experiment. An example of a logger."""
+    """Writes the best result so far to best.json. An example of a logger."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.sign = settings, 1 if settings.mode == "max" else -1
@@ -40,7 +40,7 @@ class BestLogger(LoggerCallback):
             write_json(trial, "best.json", {key: result[key] for key in keys})
 
     def get_state(self) -> dict[str, Any]:
-        """What a resume gives back to `set_state`."""
+        """The state that a resume passes to `set_state`."""
         return {"best": self.best}
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -48,7 +48,7 @@ class BestLogger(LoggerCallback):
 
 
 def make_callbacks(settings: Settings) -> list[Callback]:
-    """The callbacks of a run: ours, and the loggers that LOGGERS names; with none, no logger."""
+    """The callbacks of a run, and its LOGGERS; LOGGERS=none turns BestLogger off too."""
     callbacks: list[Callback] = [FailureCallback()] if settings.verbose else []
     if loggers := make_loggers(settings):
         callbacks += [*loggers, BestLogger(settings)]

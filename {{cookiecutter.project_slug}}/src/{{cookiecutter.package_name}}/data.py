@@ -1,6 +1,6 @@
-"""Yours: where the rows come from, and what the model sees of them.
+"""Yours: where the rows come from, and how they are prepared for the model.
 
-Runs once, on the driver. Ray's object store then shares the arrays with every trial.
+It runs once, on the driver. All trials share the arrays through Ray's object store.
 """
 
 from dataclasses import dataclass, replace
@@ -35,14 +35,14 @@ from .harness.data import checked_numbers, part, read_table
 {%- endif %}
 from .settings import Settings
 
-# The split is the same in every run: results of different seeds can be compared.
+# The split is the same in every run, so that results of different seeds can be compared.
 VALIDATION_FRACTION = 0.25
 SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
 class Data:
-    """Rows for training and for validation, prepared.
+    """Prepared rows, for training and for validation.
 {%- if cookiecutter.task == "classification" %}
     x_train: (rows, features) float32    y_train: (rows,) class labels
     x_valid: (rows, features) float32    y_valid: (rows,) class labels
@@ -50,9 +50,9 @@ class Data:
     x_train: (rows, features) float32    y_train: (rows,) float64
     x_valid: (rows, features) float32    y_valid: (rows,) float64
 {%- endif %}
-    preprocess: what made features of raw columns, fitted; an exported model begins with it
+    preprocess: the fitted transformer from raw columns to features; part of an exported model
     description: what the rows are, for experiment.json, `show` and the report
-    examples: a few rows of raw columns, as an exported model takes them
+    examples: a few rows of raw columns, the input of an exported model
     """
 
     x_train: NDArray[np.float32]
@@ -70,14 +70,14 @@ class Data:
     def metrics(self, predicted: NDArray[Any]) -> dict[str, float]:
         """Accuracy (0 to 1, more is better) and log loss (nats, less is better).
 
-        predicted: of each row of x_valid, the probability of each class: (rows, classes)
+        predicted: (rows, classes), the probability of each class for each row of x_valid
         """
         if not np.isfinite(predicted).all():
             return {"validation_accuracy": float("nan"), "validation_log_loss": float("nan")}
-        labels, loss = self.classes[predicted.argmax(axis=1)], log_loss
+        labels = self.classes[predicted.argmax(axis=1)]
         return {
             "validation_accuracy": float(accuracy_score(self.y_valid, labels)),
-            "validation_log_loss": float(loss(self.y_valid, predicted, labels=self.classes)),
+            "validation_log_loss": float(log_loss(self.y_valid, predicted, labels=self.classes)),
         }
 
     def sample(self, rows: int = 5) -> "Data":
@@ -90,7 +90,7 @@ class Data:
     def metrics(self, predicted: NDArray[Any]) -> dict[str, float]:
         """Root mean squared error (in the target's unit, less is better) and R² (at most 1).
 
-        predicted: the target of each row of x_valid: (rows,)
+        predicted: (rows,), the target of each row of x_valid
         """
         if not np.isfinite(predicted).all():
             return {"validation_rmse": float("nan"), "validation_r2": float("nan")}
@@ -147,18 +147,18 @@ def load_data(settings: Settings) -> Data:
         y_valid=y_valid,
         preprocess=preprocess,
         description=description,
-        examples=raw_valid.head().copy(),  # a view would keep all of them in memory
+        examples=raw_valid.head().copy(),  # a view would keep all rows in memory
     )
 
 
 def _read(path: str, target: str) -> tuple[pd.DataFrame, pd.Series]:
-    """Read the file{{ " with Modin" if cookiecutter.dataframes == "Modin" }}, and part the target from the features. Missing values stay."""
+    """Read the file{{ " with Modin" if cookiecutter.dataframes == "Modin" }}, and separate the target from the features. Missing values stay."""
     table = read_table(path)
 {%- if cookiecutter.dataframes == "Modin" %}
-    # Here is the place to leave out rows and columns, and to make new ones: on all CPUs of Ray.
+    # Drop rows and columns here, and make new ones: Modin computes on all CPUs of Ray.
     features, labels = part(collected(table, path), target, path)
 {%- else %}
-    # Here is the place to leave out rows and columns, and to make new ones.
+    # Drop rows and columns here, and make new ones.
     features, labels = part(table, target, path)
 {%- endif %}
 {%- if cookiecutter.task == "classification" %}
@@ -169,7 +169,7 @@ def _read(path: str, target: str) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def _preprocess(features: pd.DataFrame) -> Any:
-    """Scale numbers, and make one column of each category; fill what is missing."""
+    """Scale numbers, one-hot encode categories, and fill missing values."""
     numbers = features.select_dtypes("number").columns.tolist()
     categories = features.columns.difference(numbers, sort=False).tolist()
     return make_column_transformer(

@@ -1,11 +1,11 @@
-"""Yours: the parts of this project, each named once. The harness calls them, and imports none."""
+"""Yours: the parts of this project. The harness gets them from here, and imports none itself."""
 
 from .harness.project import Parts, Project
 from .settings import Settings
 
 
 def parts() -> Parts:
-    """The parts that import Ray, which `list`, `config` and `--help` do without."""
+    """Import the parts: in a function, because `list`, `config` and `--help` need no Ray."""
     from .callbacks import make_callbacks
     from .data import load_data
     from .model import load_export

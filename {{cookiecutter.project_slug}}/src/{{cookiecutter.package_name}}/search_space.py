@@ -4,7 +4,7 @@ from typing import Any
 
 from ray import tune
 
-# What may change while a trial trains: SCHEDULER=pbt changes these, and Model.load keeps them.
+# What SCHEDULER=pbt may change while a trial trains; Model.load keeps the new values.
 {% if cookiecutter.framework == "scikit-learn" -%}
 MUTABLE = ("learning_rate", "l2", "batch_size")
 {% elif cookiecutter.framework == "PyTorch" -%}
@@ -16,7 +16,7 @@ MUTABLE = ("learning_rate", "min_data_in_leaf", "subsample", "colsample", "l2")
 {% endif %}
 
 def search_space() -> dict[str, Any]:
-    """The hyperparameters by name. A `tune.grid_search([…])` tries each of its values."""
+    """The hyperparameters by name. `tune.grid_search([…])` tries each of its values."""
     return {
 {%- if cookiecutter.framework == "scikit-learn" %}
         "hidden_units": tune.choice([16, 32, 64, 128]),

@@ -1,7 +1,7 @@
-"""Yours: what this project adds to the settings of a run, and which defaults it has.
+"""Yours: the settings that this project adds to those of harness/settings.py, and its defaults.
 
-A field is a variable, a line of `.env` and a flag. After a change, the command `docs` writes
-.env.example and the README's table. The other settings: harness/settings.py.
+Each field is an environment variable, a line of `.env` and a flag. After a change, run the command
+`docs`: it updates .env.example and the table in README.md.
 """
 
 from typing import ClassVar
@@ -15,7 +15,7 @@ from .harness.settings import RunSettings
 class Settings(RunSettings, env_prefix="{{cookiecutter.env_prefix}}"):
     """The settings of one run of this project."""
 
-    # What Trainable.step reports. METRIC and STOP take these names; the first is METRIC's default.
+    # What Trainable.step returns. METRIC and STOP accept these names; METRIC defaults to the first.
     METRICS = ("{{cookiecutter.__metric}}", "{{cookiecutter.__second_metric}}", "training_loss")
     DEFAULTS: ClassVar = {"mode": "{{cookiecutter.__mode}}"}
 

@@ -1,4 +1,4 @@
-"""Yours: when a trial, or the whole experiment, has done enough."""
+"""Yours: when a trial, or the whole experiment, stops."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from .settings import Settings
 
 
 class NonFiniteStopper(Stopper):
-    """Stops a trial that reports NaN or infinity: it will not recover, and costs time."""
+    """Stops a trial that reports NaN or infinity: it will not recover."""
 
     def __init__(self, metrics: tuple[str, ...]) -> None:
         self.metrics = metrics
@@ -29,7 +29,7 @@ class NonFiniteStopper(Stopper):
 
 
 class GoalStopper(Stopper):
-    """Stops everything as soon as one trial's metric is as good as `goal`."""
+    """Stops everything once a trial's metric is as good as `goal`."""
 
     def __init__(self, metric: str, mode: str, goal: float) -> None:
         self.metric = metric
@@ -46,7 +46,7 @@ class GoalStopper(Stopper):
 
 
 class ValueStopper(Stopper):
-    """Stops a trial once a value is reached: what `stop={…}` means to `tune.run`."""
+    """Stops a trial that reaches one of the values, as `tune.run(stop={…})` does."""
 
     def __init__(self, rules: Mapping[str, float]) -> None:
         self.rules = dict(rules)
@@ -59,10 +59,10 @@ class ValueStopper(Stopper):
 
 
 def make_stopper(settings: Settings) -> Stopper:
-    """Everything that ends a trial or the run, combined by "or".
+    """All stoppers of a run, combined by "or".
 
-    The first that says yes is the last that is asked: NaN comes first, so that no other sees it,
-    and then those that count results.
+    They are asked in this order until one stops the trial. NonFiniteStopper is first, so that no
+    other sees NaN; those that count results are next, so that they see all other results.
     """
     metric, mode, std = settings.metric, settings.mode, settings.plateau_std
     stoppers: list[Stopper] = [NonFiniteStopper(settings.METRICS)]

@@ -15,19 +15,19 @@ class ExperimentTrainable(StoredTrainable):
 
     @classmethod
     def check(cls, settings: RunSettings) -> list[str]:
-        """Before a run, on the driver: what speaks against it, a line each."""
+        """Before a run, on the driver. Returns what would stop it, one line each."""
         gpus = any(bundle.get("gpu") for bundle in settings.resources_per_trial)
         if gpus and (reason := why_no_gpu()):
             return [f"{settings.given('resources_per_trial')}: {reason}"]
         return []
 
     def setup(self, config: dict[str, Any], data: Data | None = None) -> None:
-        """Once, when a worker takes its first trial. Ray passes the shared `data`."""
+        """When a worker starts its first trial. Ray passes the shared `data`."""
         self.data = load_data(Settings()) if data is None else data
         self.model = Model(config, self.data, self.granted)
 
     def step(self) -> dict[str, float]:
-        """Each iteration. What is returned reaches stoppers, schedulers and loggers."""
+        """Each iteration. Stoppers, schedulers and loggers get what it returns."""
         training_loss = self.model.fit_step()
         predicted = self.model.predict(self.data.x_valid)
         return {"training_loss": training_loss, **self.data.metrics(predicted)}
@@ -41,12 +41,12 @@ class ExperimentTrainable(StoredTrainable):
         self.model.load(Path(checkpoint))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """When a worker takes its next trial: start over, keep the data. True: done."""
+        """When a worker starts its next trial: a new model, the same data. True: it worked."""
         self.model = Model(new_config, self.data, self.granted)
         return True
 
     def cleanup(self) -> None:
-        """Once, before the worker ends: close here what `setup` opened."""
+        """Before the worker ends: close what `setup` opened."""
         del self.model, self.data
 
     def _export_model(self, export_formats: list[str], export_dir: str) -> dict[str, str]:
@@ -54,10 +54,10 @@ class ExperimentTrainable(StoredTrainable):
         return {name: str(self.model.export(Path(export_dir))) for name in export_formats}
 
     def log_result(self, result: dict[str, Any]) -> None:
-        """After each iteration: Ray's hook."""
+        """After each iteration. Ray calls it."""
         self.log_results(result)
 
     def log_results(self, result: dict[str, Any]) -> None:
-        """Write to the worker's log, which LOG_TO_FILE keeps beside the trial's results."""
+        """Print to the worker's log: LOG_TO_FILE saves it in the trial's folder."""
         values = ", ".join(f"{name} {result[name]:.4f}" for name in Settings.METRICS)
         print(f"iteration {result['training_iteration']}: {values}")

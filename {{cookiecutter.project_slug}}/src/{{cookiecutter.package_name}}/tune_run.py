@@ -1,6 +1,6 @@
 """Yours to read: the one call of `tune.run`, with every argument in sight.
 
-It starts Ray itself, and finds a cluster by RAY_ADDRESS alone; the end of the process ends Ray.
+`tune.run` starts Ray, or connects to the cluster at RAY_ADDRESS. Ray ends with the process.
 """
 
 from ray import tune
@@ -15,20 +15,20 @@ from .trainable import ExperimentTrainable
 
 
 def tune_run(settings: Settings, plan: Plan) -> ExperimentAnalysis:
-    """Run the experiment, or resume it. Returns all its trials and results.
+    """Run or resume the experiment. Returns all its trials and results.
 
-    plan: what the harness has made of the settings; in a notebook, `Plan.make(PROJECT, settings)`
+    plan: what the harness prepared from the settings; in a notebook, `Plan.make(PROJECT, settings)`
 
-    A trial that fails raises nothing: look at the status of `analysis.trials`.
+    A failed trial raises nothing: see the status of each of `analysis.trials`.
     """
     return tune.run(
-        # One copy of the data in Ray's object store, whatever the number of trials.
+        # One copy of the data in Ray's object store, for all trials.
         tune.with_parameters(ExperimentTrainable, data=plan.data),
         name=settings.name,
         storage_path=plan.storage.root,
-        storage_filesystem=plan.storage.filesystem,  # every file in it is whole
+        storage_filesystem=plan.storage.filesystem,  # no file in it is ever half-written
         resume_config=plan.resume_config,
-        # What is searched, and for what.
+        # The search.
         config={"seed": settings.seed, **search_space()},
         metric=settings.metric,
         mode=settings.mode,
@@ -36,12 +36,12 @@ def tune_run(settings: Settings, plan: Plan) -> ExperimentAnalysis:
         search_alg=plan.search_alg,  # SEARCH_ALG, POINTS_TO_EVALUATE, MAX_CONCURRENT_TRIALS
         scheduler=plan.scheduler,  # SCHEDULER, GRACE_ITERATIONS
         stop=make_stopper(settings),
-        # What a trial gets.
+        # The trials.
         resources_per_trial=placement(settings.resources_per_trial),
         reuse_actors=settings.reuse_actors,
         max_failures=settings.max_failures,
         raise_on_failed_trial=False,
-        # What is kept. Without sync_artifacts, log files stay in a temporary folder.
+        # What is saved. Without sync_artifacts, log files would stay in a temporary folder.
         checkpoint_config=tune.CheckpointConfig(
             num_to_keep=settings.num_to_keep,
             checkpoint_score_attribute=settings.checkpoint_score_attribute or settings.metric,
@@ -51,10 +51,10 @@ def tune_run(settings: Settings, plan: Plan) -> ExperimentAnalysis:
         ),
         sync_config=tune.SyncConfig(sync_artifacts=True),
         export_formats=settings.export_formats,
-        # What is said and logged.
+        # What is logged and printed.
         log_to_file=settings.log_to_file,  # type: ignore[arg-type]  # Ray takes names too
         callbacks=plan.callbacks(make_callbacks(settings)),
         progress_reporter=plan.progress_reporter,
-        verbose=settings.verbose if settings.verbose != 2 else 1,  # the reporter does it
+        verbose=settings.verbose if settings.verbose != 2 else 1,  # the reporter prints results
         trial_dirname_creator=trial_folder,
     )

@@ -1,4 +1,4 @@
-"""One tiny sweep for all experiment tests, run by the command that users type."""
+"""One tiny sweep for all experiment tests, started by the command `run`."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from {{cookiecutter.package_name}}.harness.results import Experiment, open_exper
 from {{cookiecutter.package_name}}.project import PROJECT
 
 FLAGS = ["--name", "tiny", "--num-samples", "3", "--max-iterations", "3"]
-# Python keeps these to itself; with this variable the driver and the workers say them.
+# Python hides these by default; with this variable the driver and the workers print them.
 WARNINGS = {"PYTHONWARNINGS": "default::DeprecationWarning,default::FutureWarning"}
 
 

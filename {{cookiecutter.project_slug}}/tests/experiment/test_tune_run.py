@@ -1,4 +1,4 @@
-"""What a tiny sweep finds, and what it leaves on disk."""
+"""The results of a tiny sweep, and the files that it writes."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from {{cookiecutter.package_name}}.harness.results import Experiment
 from {{cookiecutter.package_name}}.project import PROJECT
 from {{cookiecutter.package_name}}.settings import Settings
 
-# Not what another package says of one that it uses, or Python of what Ray uses.
+# Not warnings about what other packages use, or those of Python about what Ray uses.
 DEPRECATED = re.compile(
     r"^(?!.*(?:-packages/(?!ray/)|Python 3\.)).*(?:deprecat|FutureWarning)", re.IGNORECASE
 )
@@ -72,7 +72,7 @@ def test_a_report(experiment: Experiment, folder: Path, storage: Path) -> None:
 
 
 def test_nothing_deprecated_is_used(said: str, folder: Path) -> None:
-    """Neither in the driver nor in the workers, for a later Ray will refuse it."""
+    """In the driver and in the workers: a later Ray will not accept it."""
     logs = [said, *(path.read_text() for path in folder.glob("trial_*/stderr"))]
     found = {line for log in logs for line in log.splitlines() if DEPRECATED.match(line)}
     assert not found, "\n".join(sorted(found))

@@ -20,7 +20,7 @@ os.environ["MODIN_BACKEND"] = "Pandas"  # in this process, without Ray
 def make_trainable(
     config: dict[str, Any], data: Any, empty_folder: Path
 ) -> Iterator[Callable[..., ExperimentTrainable]]:
-    """Makes trainables as Ray's workers do; by default, of CONFIG."""
+    """Makes trainables as Ray's workers do, with CONFIG by default."""
     made: list[ExperimentTrainable] = []
 
     def make(**changes: Any) -> ExperimentTrainable:

@@ -1,4 +1,4 @@
-"""A file of your own, and the bundled data: rewrite it with data.py."""
+"""Tests of data.py: rewrite them with it."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is the model's own: rewrite it with model.py."""
+"""Tests of model.py: rewrite them with it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from {{cookiecutter.package_name}}.harness.project import Granted
 from {{cookiecutter.package_name}}.model import Model, load_export
 
 Train = Callable[..., Model]
-# What makes a bad configuration of CONFIG, which hardly learns.
+# What turns CONFIG into a bad configuration, which hardly learns.
 {%- if cookiecutter.framework in ("scikit-learn", "PyTorch") %}
 BAD: dict[str, Any] = {"learning_rate": 1e-6}
 {%- elif cookiecutter.framework == "XGBoost" %}
@@ -24,7 +24,7 @@ BAD: dict[str, Any] = {"min_data_in_leaf": 1000}
 
 @pytest.fixture
 def train(config: dict[str, Any], data: Data) -> Train:
-    """Trains a model for a few steps, by default of CONFIG."""
+    """Trains a model for a few steps, with CONFIG by default."""
 
     def run(steps: int, config: dict[str, Any] = config) -> Model:
         model = Model(config, data, Granted(cpus=1, gpus=0, gpu=None))

@@ -1,4 +1,4 @@
-"""The settings of this project, and that the documents say the same."""
+"""The settings of this project, and the documents that list them."""
 
 from pathlib import Path
 
@@ -17,6 +17,6 @@ def test_the_defaults_are_valid() -> None:
 
 
 def test_the_documents_say_what_the_settings_say() -> None:
-    message = "settings.py has changed: the command `docs` writes both files anew"
+    message = "settings.py has changed: run the command `docs`, which updates both files"
     assert (ROOT / ".env.example").read_text("utf-8") == documents.env_example(PROJECT), message
     assert documents.table(PROJECT) in (ROOT / "README.md").read_text("utf-8"), message

@@ -1,4 +1,4 @@
-"""The stoppers' logic, on results made by hand."""
+"""Tests of the stoppers, with made-up results."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""An update of the template left nothing to resolve, and harness/ is as the template made it."""
+"""No conflicts of a template update are left, and harness/ is the template's."""
 
 from {{cookiecutter.package_name}}.harness import work_tree
 from {{cookiecutter.package_name}}.project import PROJECT

@@ -1,4 +1,4 @@
-"""The whole contract of the Trainable, without Ray."""
+"""Tests of the Trainable, without Ray."""
 
 from collections.abc import Callable
 from numbers import Real
@@ -16,7 +16,7 @@ Make = Callable[..., ExperimentTrainable]
 
 
 def metrics(trainable: ExperimentTrainable, iterations: int = 1) -> list[dict[str, Any]]:
-    """What the trial reports, of METRICS, at each iteration."""
+    """The METRICS that the trial reports at each iteration."""
     results = [trainable.train() for _ in range(iterations)]
     return [{name: result[name] for name in Settings.METRICS} for result in results]
 
@@ -66,7 +66,7 @@ def test_a_restored_trial_keeps_what_is_mutable(
 def test_each_hyperparameter_changes_the_results(
     make_trainable: Make, config: dict[str, Any], key: str
 ) -> None:
-    """One that is sampled, but not used by the model, would be tuned in vain."""
+    """It would be useless to tune one that the model doesn't use."""
     low, high = (make_trainable(**changed) for changed in pairs(search_space(), config)[key])
     assert metrics(low, 2) != metrics(high, 2)
 

@@ -1,4 +1,4 @@
-"""What is made of an experiment afterwards: it is opened again, reported and exported."""
+"""After a run: an experiment is opened again, reported and exported."""
 
 from .experiment import Experiment, open_experiment
 

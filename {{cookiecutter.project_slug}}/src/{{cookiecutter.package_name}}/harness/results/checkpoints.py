@@ -1,4 +1,4 @@
-"""The checkpoints of an experiment, the best first, and the first of them that can be restored."""
+"""The checkpoints of an experiment, and the best of them that can be restored."""
 
 import fnmatch
 import json
@@ -19,7 +19,7 @@ from ..tune.seal import SEAL, DamagedCheckpoint
 from ..tune.trainable import StoredTrainable
 
 CHECKPOINT = "checkpoint_*"
-TRIES = 3  # to read the checkpoints of a running experiment
+TRIES = 3  # a running experiment may delete a checkpoint while it is read
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Candidate:
     """A checkpoint, and the result after which it was saved.
 
     value: METRIC of the result
-    is_best: whether it is the result by which SCOPE chose the trial
+    is_best: whether this is the result for which the trial was chosen, by SCOPE
     """
 
     trial: SavedTrial
@@ -41,15 +41,15 @@ class Candidate:
 
 
 class Changed(Exception):
-    """A checkpoint was deleted, or not complete yet, while the experiment runs."""
+    """The running experiment has deleted a checkpoint, or has not completed it yet."""
 
 
 class Checkpoints:
     """The checkpoints of some trials.
 
-    settings: those of the experiment, or others to choose by
+    settings: the experiment's, with those to choose by
     trials: the best first
-    make: makes a trial's Trainable
+    make: makes the Trainable of a trial
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Checkpoints:
     ) -> None:
         self.record, self.settings, self.trials, self.make = record, settings, trials, make
         self.ranking = Ranking.of(settings)
-        self.unsealed = list[str]()  # without a seal, which tells the result
+        self.unsealed = list[str]()  # they have no seal, which holds the result
 
     def restore_best(self, scratch: Path) -> tuple[Candidate, StoredTrainable]:
-        """The best checkpoint that is complete, in a trainable. Raises Refusal for none.
+        """Restore the best complete checkpoint. Raises Refusal when there is none.
 
         scratch: a folder on this machine
         """
@@ -75,7 +75,7 @@ class Checkpoints:
         return self._restore(scratch, may_change=False)
 
     def _candidates(self) -> Iterator[Candidate]:
-        """The checkpoints of the best trial, the best first; then those of the next, and so on."""
+        """The checkpoints of the best trial, best first; then those of the next trial, and so on."""
         storage, scope = self.record.folder, self.ranking.scope
         self.unsealed.clear()
         for trial in self.trials:
@@ -96,7 +96,7 @@ class Checkpoints:
             yield from sorted(found, key=self._key)
 
     def _key(self, candidate: Candidate) -> tuple[float, int]:
-        """By SCOPE=last the newest is the best, else the one with the best value."""
+        """What sorts checkpoints, best first: SCOPE=last by age alone, the others by value first."""
         value = 0.0 if self.ranking.scope == "last" else -self.ranking.sign * candidate.value
         return value, -candidate.result["training_iteration"]
 
@@ -114,7 +114,7 @@ class Checkpoints:
                 damaged = f"{candidate}: {error}"
                 print(damaged)
                 continue
-            except Exception as error:  # whatever a model raises
+            except Exception as error:  # a model may raise anything
                 commit = str(self.record.last_run["git"]["commit"])[:12]
                 why = f"{type(error).__name__}: {reason(error)}"
                 raise Refusal(
@@ -125,7 +125,7 @@ class Checkpoints:
         raise Refusal(f"{self.settings.given('name')}: {self._why_none(damaged)}")
 
     def _why_none(self, damaged: str) -> str:
-        """Why no checkpoint can be restored. damaged: the last that is not complete"""
+        """Why no checkpoint can be restored. damaged: the last one that is incomplete"""
         if damaged:
             return f"no checkpoint is complete; the last: {damaged}"
         why = ""

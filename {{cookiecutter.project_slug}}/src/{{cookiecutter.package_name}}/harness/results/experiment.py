@@ -1,9 +1,9 @@
-"""Opens an experiment again, in a notebook or for a command, without starting Ray.
+"""Opens an experiment, in a notebook or for a command, without starting Ray.
 
     night = open_experiment(PROJECT, "night")
     night.best_config, night.best_checkpoint, night.trials_table(), night.study()
 
-Ray's state holds pickles: to open an experiment executes what its author wants.
+Ray's saved state contains pickles: only open experiments of people you trust.
 """
 
 import math
@@ -31,7 +31,7 @@ CONFIG = "config/"
 
 
 class Experiment(SavedAnalysis):
-    """An experiment, as `open_experiment` opens it; the best is by METRIC, MODE and SCOPE.
+    """An opened experiment. Its best trial is the best by METRIC, MODE and SCOPE.
 
     It has all that Ray's class has: `trials` (in the order in which they were sampled),
     `trial_dataframes` (trial id → one row for each result), `dataframe()`, `results_df`. Of one
@@ -57,45 +57,45 @@ class Experiment(SavedAnalysis):
 
     @property
     def finished(self) -> bool:
-        """Whether every trial that the experiment wanted has ended."""
+        """Whether all trials have ended."""
         return self.outcome in {"done", "trials failed"}
 
     @property
     def has_history(self) -> bool:
-        """Whether results were logged (LOGGERS with csv or json); else each trial's last is all."""
+        """Whether all results were logged (LOGGERS with csv or json), not only each trial's last."""
         return any(len(table) for table in self.trial_dataframes.values())
 
     @cached_property
     def best_trial(self) -> Trial | None:  # type: ignore[override]  # Ray's may be None too
-        """The trial with the best finite METRIC, by MODE and SCOPE; None when none has one."""
+        """The trial with the best finite METRIC, by MODE and SCOPE; None without one."""
         return next(iter(self.ranking.best(self.trials)), None)
 
     @property
     def best_value(self) -> float | None:
-        """What METRIC is of the best trial, by SCOPE."""
+        """METRIC of the best trial, by SCOPE."""
         return self.ranking.score(self.best_trial) if self.best_trial else None
 
     @property
     def best_config(self) -> dict[str, Any] | None:  # type: ignore[override]
-        """The hyperparameters of the best trial, nested as in the space, and `seed`."""
+        """The hyperparameters of the best trial, nested as in the search space, and `seed`."""
         return dict(self.best_trial.config) if self.best_trial else None
 
     @property
     def best_checkpoint(self) -> Checkpoint | None:  # type: ignore[override]
-        """The best trial's checkpoint with the best METRIC, of those that were kept."""
+        """The kept checkpoint of the best trial that has the best METRIC."""
         return self.get_best_checkpoint(self.best_trial) if self.best_trial else None
 
     def trials_table(self, *, best_first: bool = False) -> pd.DataFrame:
-        """One row a trial, in the order in which they were sampled.
+        """A table of the trials, in the order in which they were sampled.
 
         Parameters
         ----------
         best_first : bool
-            The trials with the best METRIC first, those without a finite one last.
+            Sort by METRIC, the best first; trials without a finite one are last.
 
         Returns
         -------
-        pandas.DataFrame, one row a trial
+        pandas.DataFrame, one row for each trial
             trial_id, status ("completed", "stopped early", "not finite", "failed", "running",
             "unfinished", "pending", "not started"), METRIC by SCOPE, training_iteration (results so
             far), time_total_s (seconds), a column `config/…` for each hyperparameter, and error
@@ -118,7 +118,7 @@ class Experiment(SavedAnalysis):
         return pd.DataFrame(rows)
 
     def results_table(self) -> pd.DataFrame:
-        """One row a result of any trial, as the loggers wrote them; empty without csv and json."""
+        """One row for each result of all trials; empty unless LOGGERS has csv or json."""
         found = [self.trial_dataframes[trial.trial_id] for trial in self.trials]
         found = [table for table in found if len(table)]
         return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
@@ -135,25 +135,25 @@ class Experiment(SavedAnalysis):
         Parameters
         ----------
         storage : str, optional
-            Where it is kept, ``sqlite:///study.db``. Default: in memory.
+            Where it is stored, ``sqlite:///study.db``. Default: in memory.
         text : callable
-            What becomes of each name and word, for a place that reads them as markup.
+            Converts each name and text value, for example to escape markup.
         history : bool
-            Whether METRIC at each iteration is in it, as intermediate values.
+            Whether METRIC at each iteration is added as intermediate values.
 
         Returns
         -------
         optuna.Study
-            Every trial, in order. One that ended without a finite METRIC is failed.
+            All trials, in order. One that ended without a finite METRIC has failed.
         """
         from .study import make_study
 
         return make_study(self, storage, text, history=history)
 
     def importances(self) -> dict[str, float]:
-        """How much of METRIC's variance each hyperparameter explains, the most important first.
+        """The share of METRIC's variance that each hyperparameter explains, the largest first.
 
-        They add up to 1. Empty when there are too few completed trials to tell.
+        They add up to 1. Empty when there are too few completed trials.
         """
         from .study import importances
 
@@ -163,12 +163,12 @@ class Experiment(SavedAnalysis):
 def open_experiment(
     project: Project, name: str, storage_path: str | None = None, **instead: Any
 ) -> Experiment:
-    """Open an experiment, also one that runs, was interrupted or has failed trials.
+    """Open an experiment. It may be running, interrupted, or have failed trials.
 
     Parameters
     ----------
     project : Project
-        The project that ran it: its modules are what Ray's saved state names.
+        The project that ran it: Ray's saved state refers to its modules.
     name : str
         NAME of the experiment.
     storage_path : str, optional
@@ -183,10 +183,9 @@ def open_experiment(
     Raises
     ------
     Refusal
-        Its text says in one line why it can't be opened: no such experiment, nothing saved of it
-        yet, or a damaged file.
+        There is no such experiment, nothing is saved yet, or a file is damaged.
     pydantic.ValidationError
-        A setting is not accepted.
+        A setting has an invalid value.
     """
     given = {"name": name, **instead}
     if storage_path is not None:
@@ -195,10 +194,7 @@ def open_experiment(
 
 
 def open_configured(configuration: Configuration) -> Experiment:
-    """Open the experiment NAME for a command, whose flags win over the experiment's settings.
-
-    Raises Refusal.
-    """
+    """Open the experiment NAME for a command; its flags win over the experiment's settings."""
     return _open(configuration.project, configuration.settings, configuration.flags)
 
 

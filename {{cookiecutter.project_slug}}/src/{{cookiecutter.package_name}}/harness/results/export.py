@@ -1,4 +1,4 @@
-"""`export`: the model of the best checkpoint, and export.json, which tells where it comes from."""
+"""`export`: the model of the best checkpoint, and export.json, which says where it comes from."""
 
 import json
 import platform
@@ -23,12 +23,10 @@ from .publishing import FILE, ModelFile, Target
 
 
 class Export:
-    """The export of an experiment's best checkpoint.
+    """Exports an experiment's best checkpoint. Raises Refusal when there is nothing to export.
 
-    settings: those of the experiment, except those that were given anew
+    settings: the experiment's own, except those that were given to the command
     best: the trials with a finite METRIC, the best first
-
-    Raises Refusal when there is nothing to export.
     """
 
     def __init__(self, project: Project, record: Record, settings: RunSettings) -> None:
@@ -42,7 +40,7 @@ class Export:
             raise Refusal(f"{settings.given('name')}: {why}, so there is no best one to export")
 
     def make(self) -> tuple[Candidate, dict[str, ModelFile], dict[str, Any]]:
-        """Export. Returns the checkpoint, the file of each format, and what export.json says."""
+        """Export. Returns the checkpoint, the file of each format, and the content of export.json."""
         kind = self.project.parts().trainable
         if not kind.exports():
             method = f"{kind.__name__} has no method _export_model"
@@ -63,7 +61,7 @@ class Export:
         return chosen, files, self._facts(chosen, files)
 
     def _data(self) -> Any:
-        """The rows as the run had them; they are what the preprocessing was fitted on."""
+        """The same data as in the run: the preprocessing was fitted on it."""
         data, name = dataset.load(self.project, self.settings), self.record.name
         if difference := dataset.difference(self.record.content["data"], dataset.describe(data)):
             files = [flag(field) for field, value in self.settings if isinstance(value, Path)]
@@ -75,7 +73,7 @@ class Export:
         return data
 
     def _files(self, trainable: StoredTrainable, folder: Path) -> dict[str, ModelFile]:
-        """Let the Trainable export. Returns the file of each format."""
+        """Call the Trainable's export. Returns the file of each format."""
         folder.mkdir()
         formats: list[str] = [*self.settings.export_formats] or ["model"]
         exported, files = trainable.export_model(formats, str(folder)), {}
@@ -123,7 +121,7 @@ class Export:
 
 
 def export(configuration: Configuration) -> None:
-    """Export the best checkpoint of the experiment NAME, and say which. Raises Refusal."""
+    """Export the best checkpoint of the experiment NAME, and print which. Raises Refusal."""
     project, record = configuration.project, Record.find(configuration.settings)
     settings = record.settings(configuration.settings, configuration.flags)
     if foreign := record.foreign(project):
@@ -161,7 +159,7 @@ def _say(made: Export, chosen: Candidate) -> None:
 def export_into(project: Project, folder: Path, settings: RunSettings) -> dict[str, Any]:
     """Export the best checkpoint of the experiment NAME into a folder on this machine.
 
-    Returns what its export.json says. Raises Refusal when there is none.
+    Returns the content of export.json. Raises Refusal when it can't be exported.
     """
     record = Record.find(settings)
     try:
@@ -172,13 +170,13 @@ def export_into(project: Project, folder: Path, settings: RunSettings) -> dict[s
         (folder / FILE).write_text(json.dumps(facts, indent=2))
     except Refusal:
         raise
-    except Exception as error:  # of the storage, or whatever a model raises
+    except Exception as error:  # of the storage; a model may raise anything
         raise Refusal(f"{record.name}: {type(error).__name__}: {error}") from None
     return facts
 
 
 def trial_config(trial: SavedTrial) -> dict[str, Any]:
-    """What the trial's Trainable was given. Values that are no JSON are Ray's pickles."""
+    """The `config` of the trial's Trainable. Values that JSON can't hold are Ray's pickles."""
     decoder = TuneFunctionDecoder(allow_cloudpickle=True)
     config: dict[str, Any] = decoder.decode(json.dumps(trial.config))
     return config

@@ -1,11 +1,10 @@
-"""The pages of `report`, made of the templates in pages/. They ask the network for nothing."""
+"""The HTML pages of `report`, from the templates in pages/. They need no network."""
 
 import math
 import secrets
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,15 @@ from plotly.offline import get_plotlyjs
 from ..configuration import Configuration, storage_flags
 from ..errors import without_password
 from ..setting_types import as_text
-from ..store.record import OF_THE_COMMAND
+from ..store.record import OF_THE_COMMAND, now
 from .experiment import CONFIG, Experiment
 from .plots import Plot, best_by_iteration, histories, plots
 
-VERSIONS = (  # the others are in a fold
+VERSIONS = (  # the page shows the others on request
     *("ray", "optuna", "scikit-learn", "torch", "xgboost", "xgboost-cpu", "lightgbm"),
     *("numpy", "pandas", "modin"),
 )
-NOTHING = "—"  # in place of what is not there
+NOTHING = "—"  # shown for a missing value
 SCOPES = {
     "all": "the best result of each trial counts",
     "last": "the last result of each trial counts",
@@ -58,7 +57,7 @@ def _render(template: str, found: list[Plot], **content: Any) -> str:
         loader=FileSystemLoader(Path(__file__).parent / "pages"),
         autoescape=True,
         finalize=_without_password,
-        # This folder is part of a template itself, whose engines would read the usual marks.
+        # Not Jinja's own marks: this file is part of a template, and its engine would read them.
         block_start_string="[%",
         block_end_string="%]",
         variable_start_string="[[",
@@ -75,15 +74,15 @@ def _render(template: str, found: list[Plot], **content: Any) -> str:
     return environment.get_template(template).render(
         **content,
         sections=sections,
-        plotly=Markup(get_plotlyjs()),  # no text of an experiment is in it
+        plotly=Markup(get_plotlyjs()),  # contains no text of an experiment
         scopes=SCOPES,
         nonce=secrets.token_urlsafe(16),
-        written=datetime.now().astimezone().isoformat(),
+        written=now(),
     )
 
 
 def _about(experiment: Experiment) -> dict[str, Any]:
-    """What the pages say of an experiment."""
+    """What the pages show of an experiment."""
     settings, record, best = experiment.settings, experiment.record, experiment.best_trial
     table = experiment.trials_table(best_first=True)
     if table["error"].isna().all():
@@ -124,7 +123,7 @@ def _versions(experiment: Experiment) -> dict[str, str]:
 
 
 def _differences(experiments: Sequence[Experiment]) -> Iterator[tuple[str, str, list[str]]]:
-    """What is not the same in all of the experiments: its kind, its name, and each one's."""
+    """What differs between the experiments: its kind, its name, and its value in each."""
     kinds: dict[str, list[dict[str, str]]] = {}
     for experiment in experiments:
         content, git = experiment.record.content, experiment.record.last_run["git"]
@@ -148,31 +147,31 @@ def _differences(experiments: Sequence[Experiment]) -> Iterator[tuple[str, str, 
 
 
 def _without_password(value: Any) -> Any:
-    """Blank the credentials that a URI may carry, in every text that a page shows."""
+    """Hide the credentials of a URI, in every text that a page shows."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return without_password(value)
     return value
 
 
 def _json(plot: Plot) -> Markup:
-    """A figure as JSON that no text in it can end the script element of."""
+    """A figure as JSON. No text in it can close the script element."""
     return Markup(str(plot.figure.to_json()).replace("<", "\\u003c"))
 
 
 def _number(value: Any) -> Any:
-    """A number as one reads it; anything else as it is."""
+    """A number with four digits; anything else as it is."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOTHING
     return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _moment(text: str | None) -> str:
-    """A time as experiment.json has it, as one reads it."""
-    return str(text)[:16].replace("T", " ") if text else NOTHING
+    """A time of experiment.json, to the minute."""
+    return f"{text[:16].replace('T', ' ')} UTC" if text else NOTHING
 
 
 def _duration(seconds: float) -> str:
-    """Seconds as one reads them."""
+    """Seconds, minutes or hours."""
     if seconds < 120:
         return f"{seconds:.1f} s"
     minutes = seconds / 60

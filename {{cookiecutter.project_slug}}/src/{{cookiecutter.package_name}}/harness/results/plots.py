@@ -1,4 +1,4 @@
-"""The report's plots: Optuna's, and METRIC by iteration. All are drawn by Plotly."""
+"""The report's plots, drawn by Plotly: Optuna's, and METRIC by iteration."""
 
 import html
 import math
@@ -15,13 +15,13 @@ from ..errors import without_password
 from .experiment import Experiment
 from .study import DIRECTIONS, importances
 
-MOST_POINTS = 20_000  # of the results by iteration; a browser draws them in about a second
-MOST_LINES = 200  # of the parallel coordinates
+MOST_POINTS = 20_000  # results by iteration; a browser draws them in about a second
+MOST_LINES = 200  # in the parallel coordinates
 MOST_PARAMETERS = 12
 LONGEST = 40  # characters of a name or a value
 ACCENT, GREY, AMBER, RED = "#1d5fd1", "#a3adba", "#d98a00", "#c92a2a"
 COLOURS = [ACCENT, AMBER, "#2b8a3e", RED, "#7048e8", "#0c8599", "#495057"]  # of experiments
-STYLES = {  # status: colour of its lines, and the mark where it ended
+STYLES = {  # status: the colour of its lines, and the marker at their end
     "completed": (GREY, None),
     "running": (GREY, None),
     "unfinished": (GREY, None),
@@ -43,9 +43,9 @@ Curve = list[tuple[int, float]]  # iterations and values, the finite ones
 
 
 class Plot(NamedTuple):
-    """A figure with its heading, and what a reader should know of it.
+    """A figure with its heading and a note.
 
-    size: "half" may stand beside another, "wide" needs more than a phone has
+    size: "half" is half a page wide, "wide" scrolls on a phone
     """
 
     title: str
@@ -55,7 +55,7 @@ class Plot(NamedTuple):
 
 
 def label(words: str) -> str:
-    """A text for a plot: Plotly reads a subset of HTML in every text."""
+    """A text for a plot, escaped: Plotly interprets some HTML."""
     words = without_password(words)
     return html.escape(words if len(words) <= LONGEST else words[: LONGEST - 1] + "…", quote=False)
 
@@ -85,9 +85,9 @@ def plots(experiment: Experiment) -> list[Plot]:
         note = "How much of the metric's variance each hyperparameter explains (PED-ANOVA)."
         found.append(Plot("Importances", note + left_out, figure, "half"))
     if names:
-        best, note = _best(experiment, complete), "One line a trial."
+        best, note = _best(experiment, complete), "One line for each trial."
         if len(complete) > MOST_LINES:
-            note = f"One line a trial: the best {MOST_LINES} of {len(complete)}."
+            note = f"One line for each trial: the best {MOST_LINES} of {len(complete)}."
         figure = visualization.plot_parallel_coordinate(best, params=names, target_name=metric)
         found.append(Plot("Parallel coordinates", note + left_out, figure, "wide"))
     for name in names:
@@ -98,7 +98,7 @@ def plots(experiment: Experiment) -> list[Plot]:
         drawn = [t.params[name] for t in complete if name in t.params]
         if figure.layout.xaxis.type == "log" and max(drawn) > 100 * min(drawn):
             figure.update_xaxes(dtick=1)  # a label each power of ten, no digits between
-        note = "Each hyperparameter against the metric: one mark a completed trial."
+        note = "Each hyperparameter against the metric: one mark for each completed trial."
         found.append(Plot("Slices", note + left_out, figure))
     return [plot._replace(figure=_styled(plot.figure)) for plot in found]
 
@@ -120,7 +120,7 @@ def _varied(complete: Sequence[FrozenTrial]) -> list[str]:
 
 
 def _best(experiment: Experiment, complete: Sequence[FrozenTrial]) -> optuna.Study:
-    """A study of the best trials, as many as a plot with a line each can show."""
+    """A study of the best MOST_LINES trials."""
     found = {trial.user_attrs["trial_id"]: trial for trial in complete}
     ranked = [trial.trial_id for trial in experiment.ranking.best(experiment.trials)]
     best = optuna.create_study(direction=DIRECTIONS[experiment.settings.mode])
@@ -129,9 +129,9 @@ def _best(experiment: Experiment, complete: Sequence[FrozenTrial]) -> optuna.Stu
 
 
 def by_iteration(experiment: Experiment, curves: dict[str, Curve]) -> Plot:
-    """METRIC of every trial by iteration: one trace a status, with gaps between its trials.
+    """METRIC of all trials by iteration: one trace for each status, with gaps between trials.
 
-    curves: of each trial, at least one of them with a point
+    curves: the curve of each trial; at least one of them has a point
     """
     total = sum(len(curve) for curve in curves.values())
     step = math.ceil(total / MOST_POINTS)
@@ -154,7 +154,7 @@ def by_iteration(experiment: Experiment, curves: dict[str, Curve]) -> Plot:
     spread = min(values) > 0 and max(values) > 1000 * min(values)
     figure.update_yaxes(title=label(experiment.settings.metric), type="log" if spread else "linear")
     thinned = f" Every {step}th result of each trial is drawn." if step > 1 else ""
-    note = "One line a trial. A mark shows where one failed or was stopped early."
+    note = "One line for each trial. A marker shows where a trial failed or was stopped early."
     return Plot("Metric by iteration", note + thinned, _styled(figure))
 
 

@@ -1,4 +1,4 @@
-"""The folder that an export goes to: what is in it, and how it is replaced."""
+"""The folder of an export, and how an earlier export in it is replaced."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ class ModelFile:
 
     @property
     def stored(self) -> str:
-        """Its name there: an older export stays whole until export.json names the new one."""
+        """Its name in the folder: the older export stays until export.json names the new one."""
         name = Path(self.name)
         return f"{name.stem}-{self.sha256[:12]}{name.suffix}"
 
@@ -38,9 +38,9 @@ class ModelFile:
 class Target:
     """EXPORT_PATH, or the folder `best` of the experiment.
 
-    replaces: the earlier export that is there, in words; None without one
+    replaces: the earlier export in it, in words; None without one
 
-    Raises Refusal when the folder can't be written, or holds what is not to be replaced.
+    Raises Refusal when the folder can't be written, or must not be replaced.
     """
 
     def __init__(self, settings: RunSettings, record: Record) -> None:
@@ -78,11 +78,11 @@ class Target:
             ) from None
 
     def at(self, file: str) -> str:
-        """Where a file of the export is, as one reads it."""
+        """The path of a file of the export, without a password."""
         return f"{without_password(self.folder.path)}/{file}"
 
     def publish(self, files: dict[str, ModelFile], facts: dict[str, Any]) -> None:
-        """Write the files, then export.json, at once; then delete what it named before."""
+        """Write the files, then export.json; then delete the files of the earlier export."""
         new = {file.stored for file in files.values()}
         try:
             with refused(self._writing):

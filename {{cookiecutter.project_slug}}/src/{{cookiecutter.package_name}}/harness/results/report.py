@@ -1,4 +1,4 @@
-"""`report`: one HTML file that opens offline, and the tables beside it as CSV and Parquet."""
+"""`report`: one HTML page that opens offline, and tables as CSV and Parquet beside it."""
 
 import io
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from ..store.storage import Folder
 from .experiment import Experiment, open_configured
 from .html import comparison_page, report_page
 
-LONGEST_NAME = 200  # a file system takes 255 bytes
+LONGEST_NAME = 200  # characters; file systems allow 255 bytes
 
 
 def write_report(configuration: Configuration) -> None:
-    """Write the report of the experiment NAME into its folder, and say where. Raises Refusal."""
+    """Write the report of the experiment NAME into its folder, and print where. Raises Refusal."""
     experiment = open_configured(configuration)
     if not any((trial.last_result or {}).get("training_iteration") for trial in experiment.trials):
         raise Refusal(f"{experiment.settings.given('name')}: no trial has reported anything yet")
@@ -34,7 +34,7 @@ def write_report(configuration: Configuration) -> None:
 
 
 def write_comparison(configurations: Sequence[Configuration]) -> None:
-    """Write a comparison of experiments into STORAGE_PATH, and say where. Raises Refusal."""
+    """Write a comparison of experiments into STORAGE_PATH, and print where. Raises Refusal."""
     names = [str(configuration.settings.name) for configuration in configurations]
     if len(set(names)) < len(names):
         raise Refusal(f"report {' '.join(names)}: takes different experiments")
@@ -61,7 +61,7 @@ def _check_comparable(experiments: Sequence[Experiment]) -> None:
 
 
 def _write(folder: Folder, files: dict[str, bytes], otherwise: Path) -> None:
-    """Write the files; where the storage takes none, into a folder of the working folder."""
+    """Write the files; if the storage can't be written, into `otherwise`."""
     try:
         for name, content in files.items():
             folder.write(content, name)
@@ -77,7 +77,7 @@ def _write(folder: Folder, files: dict[str, bytes], otherwise: Path) -> None:
 
 
 def _table(name: str, table: pd.DataFrame) -> dict[str, bytes]:
-    """The files of a table."""
+    """A table as CSV and as Parquet."""
     parquet = io.BytesIO()
     _storable(table).to_parquet(parquet)
     return {
@@ -87,7 +87,7 @@ def _table(name: str, table: pd.DataFrame) -> dict[str, bytes]:
 
 
 def _storable(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with text in place of what no column can hold: numbers beside words, say."""
+    """The table, with columns of mixed types (numbers and text, say) converted to text."""
     table = table.copy()
     for column in table.columns[table.dtypes == "object"]:
         try:

@@ -1,6 +1,6 @@
-"""Trackers: services that show the trials of a whole team, side by side.
+"""Experiment trackers: MLflow, Weights & Biases.
 
-The project's has a module of its name here, and is a callback of every run: a line of callbacks.py.
+The project's tracker has a module here, named after it; callbacks.py adds its callback to each run.
 """
 
 import importlib
@@ -14,18 +14,18 @@ NAMES = ("mlflow", "wandb")
 
 
 def name() -> str | None:
-    """The name of the project's tracker, None where it has none. Imports nothing."""
+    """The name of the project's tracker, or None. Imports nothing."""
     ours = (n for n in NAMES if importlib.util.find_spec(f"{__name__}.{n}"))
     return next((n for n in ours if importlib.util.find_spec(n)), None)  # a package has all modules
 
 
 def chosen() -> ModuleType | None:
-    """The module of the project's tracker. Its VARIABLES: what it reads of the environment."""
+    """The module of the project's tracker. VARIABLES in it: its environment variables."""
     return importlib.import_module(f"{__name__}.{name()}") if name() else None
 
 
 def read_dotenv(prefix: str) -> None:
-    """Hand a tracker what .env has for it: it reads its variables from the environment alone."""
+    """Put a tracker's variables of .env into the environment, from which alone it reads them."""
     for variable, value in dotenv_values(".env").items():
         if variable.startswith(prefix) and value:
             os.environ.setdefault(variable, value)
