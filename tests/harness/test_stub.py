@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from harness.cli import main
+from harness.errors import Refusal
 from harness.results.experiment import open_experiment
 from harness.run import resume
 from harness.store import tables
@@ -183,6 +184,21 @@ def test_it_is_opened_in_a_notebook(experiment: Path) -> None:
     assert opened.best_trial.trial_id == best["trial"]
     assert len(opened.results_table()) == sum(map(len, rows(experiment).values()))
     assert len(opened.study().trials) == 2
+    assert opened.best_checkpoint is not None
+    assert opened.get_best_checkpoint(opened.best_trial, metric="another") is None
+
+
+def test_a_storage_that_fails_is_named(experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Folder.read
+
+    def fail(folder: Folder, *parts: str) -> bytes | None:
+        if parts[-1] in tables.FILES:
+            raise OSError("the bucket is gone")
+        return read(folder, *parts)
+
+    monkeypatch.setattr(Folder, "read", fail)
+    with pytest.raises(Refusal, match="the bucket is gone"):
+        open_experiment(PROJECT, "a")
 
 
 def test_a_saved_state_names_what_was_promised_alone(experiment: Path) -> None:

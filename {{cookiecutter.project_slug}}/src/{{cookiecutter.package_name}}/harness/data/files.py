@@ -90,10 +90,6 @@ class TableFile:
         """Open the file for reading."""
         return self.filesystem.open_input_stream(self.path)
 
-    def parquet(self) -> Any:
-        """The Parquet files; only their metadata is read."""
-        return dataset.dataset(self.path, format="parquet", filesystem=self.filesystem)
-
     @contextlib.contextmanager
     def named_errors(self) -> Iterator[None]:
         """Name the file in what reading it raises."""
@@ -109,22 +105,17 @@ class TableFile:
         Raises ValueError when it can't be read, or when two columns have one name.
         """
         with self.named_errors():
-            names = self.names()
-            ((name, count),) = Counter(names).most_common(1)
-            if count > 1:
-                raise ValueError(f"{count} columns are called {name!r}")
             if self.kind == ".parquet":
-                return float(self.parquet().count_rows() * len(names))
-            head = self.open().read(HEAD)
-            lines: int = head.count(b"\n")
-            return len(names) * self.size * lines / len(head)
-
-    def names(self) -> list[str]:
-        """The columns' names as they are in the file: pandas would rename a repeated one."""
-        if self.kind == ".csv":
-            head = pd.read_csv(self.open(), header=None, nrows=1, dtype=str, na_filter=False)
-            return [*head.iloc[0]]
-        return [*self.parquet().schema.names]
+                files = dataset.dataset(self.path, format="parquet", filesystem=self.filesystem)
+                names, rows = files.schema.names, files.count_rows()
+            else:  # as a row: pandas would rename a repeated column
+                first = pd.read_csv(self.open(), header=None, nrows=1, dtype=str, na_filter=False)
+                head = self.open().read(HEAD)
+                names, rows = [*first.iloc[0]], self.size * head.count(b"\n") / len(head)
+            for name, count in Counter(names).items():
+                if count > 1:
+                    raise ValueError(f"{count} columns are called {name!r}")
+            return float(len(names) * rows)
 
     def check_rows(self, table: Any) -> None:
         """Raise ValueError for a table without rows, or with rows longer than its header."""

@@ -1,15 +1,13 @@
 """Ray's ExperimentAnalysis, for an experiment that may be incomplete or still running."""
 
-import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
 from ray.tune import Checkpoint
 from ray.tune.analysis import ExperimentAnalysis
 from ray.tune.experiment import Trial
+from ray.tune.utils import flatten_dict
 
 from ..errors import Refusal
 from ..project import Project
@@ -31,13 +29,12 @@ class SavedAnalysis(ExperimentAnalysis):
         self.damaged = list[str]()
         if file is None:
             raise Refusal(f"{settings.given('name')}: nothing has been saved of it yet")
-        with _ray_says_nothing():
-            super().__init__(
-                self.folder.at(file),
-                storage_filesystem=self.folder.filesystem,
-                default_metric=settings.metric,
-                default_mode=settings.mode,
-            )
+        super().__init__(
+            self.folder.at(file),
+            storage_filesystem=self.folder.filesystem,
+            default_metric=settings.metric,
+            default_mode=settings.mode,
+        )
 
     def history(self, trial: Trial) -> dict[int, float]:
         """METRIC of a trial by iteration, where it is a number; empty without csv and json."""
@@ -59,6 +56,10 @@ class SavedAnalysis(ExperimentAnalysis):
     def _load_trials(self) -> list[Trial]:
         self._experiment_fs_path = self.folder.root  # Ray takes the folder of the state file
         return sorted(super()._load_trials(), key=_sampled)
+
+    def _fetch_trial_dataframes(self) -> dict[str, pd.DataFrame]:
+        """The table of each trial. Ray's takes a storage that fails for an empty table."""
+        return {trial.trial_id: self._fetch_trial_dataframe(trial) for trial in self.trials}
 
     def _fetch_trial_dataframe(self, trial: Trial) -> pd.DataFrame:
         """One row for each result, from result.json, or from progress.csv if that has more.
@@ -106,14 +107,13 @@ class SavedAnalysis(ExperimentAnalysis):
         The saved state of a killed run may name checkpoints that have been deleted since.
         """
         ranking = Ranking(metric or self.ranking.metric, mode or self.ranking.mode)
-        with _ray_says_nothing():
-            found = self._get_trial_checkpoints_with_metric(trial, ranking.metric)
+        manager: Any = trial.run_metadata.checkpoint_manager
         there = self.folder.files(str(trial.relative_logdir))
-        usable = [
-            (ranking.sign * float(value), checkpoint)
-            for checkpoint, value in found
-            if isinstance(value, int | float) and math.isfinite(value)
-            if checkpoint.path.rpartition("/")[2] in there
+        usable: list[tuple[float, Checkpoint]] = [
+            (ranking.sign * value, saved.checkpoint)
+            for saved in manager.best_checkpoint_results
+            if math.isfinite(value := ranking.of_result(flatten_dict(saved.metrics)))
+            if saved.checkpoint.path.rpartition("/")[2] in there
         ]
         return max(usable, key=lambda pair: pair[0])[1] if usable else None
 
@@ -132,15 +132,3 @@ def _sampled(trial: Trial) -> tuple[float, str]:
     """What sorts trials as they were sampled: the number at the start of the tag, then the id."""
     number = str(trial.experiment_tag).partition("_")[0]
     return (int(number) if number.isdecimal() else math.inf, trial.trial_id)
-
-
-@contextmanager
-def _ray_says_nothing() -> Iterator[None]:
-    """Silence Ray's warnings about trials without results or checkpoints: here they are normal."""
-    logger = logging.getLogger("ray.tune.analysis.experiment_analysis")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

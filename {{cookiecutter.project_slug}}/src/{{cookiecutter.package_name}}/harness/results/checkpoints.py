@@ -132,7 +132,7 @@ class Checkpoints:
         if self.record.outcome() == "running":
             why = " yet: it is running"
         elif self.unsealed:
-            why = f" with {SEAL}, which tells its result: {', '.join(self.unsealed[:3])} have none"
+            why = f" with {SEAL}, which holds its result: {', '.join(self.unsealed[:3])} have none"
         elif self.record.setting("checkpoint_frequency") == 0:
             variable = self.settings.variable("checkpoint_frequency")
             why = f": {variable} was 0; 1 keeps them, in a run under another name"

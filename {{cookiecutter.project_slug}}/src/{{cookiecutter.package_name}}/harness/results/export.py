@@ -48,14 +48,12 @@ class Export:
         data, resources = self._data(), self.settings.resources_per_trial
         with tempfile.TemporaryDirectory() as name:
             scratch = Path(name)
-
-            def make(trial: SavedTrial) -> StoredTrainable:
-                made: StoredTrainable = kind.without_ray(
-                    trial_config(trial), data, scratch, resources
-                )
-                return made
-
-            checkpoints = Checkpoints(self.record, self.settings, self.best, make)
+            checkpoints = Checkpoints(
+                self.record,
+                self.settings,
+                self.best,
+                lambda trial: kind.without_ray(trial_config(trial), data, scratch, resources),
+            )
             chosen, trainable = checkpoints.restore_best(scratch)
             files = self._files(trainable, scratch / "export")
         return chosen, files, self._facts(chosen, files)

@@ -121,10 +121,9 @@ def _varied(complete: Sequence[FrozenTrial]) -> list[str]:
 
 def _best(experiment: Experiment, complete: Sequence[FrozenTrial]) -> optuna.Study:
     """A study of the best MOST_LINES trials."""
-    found = {trial.user_attrs["trial_id"]: trial for trial in complete}
-    ranked = [trial.trial_id for trial in experiment.ranking.best(experiment.trials)]
+    sign = experiment.ranking.sign
     best = optuna.create_study(direction=DIRECTIONS[experiment.settings.mode])
-    best.add_trials([found[trial_id] for trial_id in ranked if trial_id in found][:MOST_LINES])
+    best.add_trials(sorted(complete, key=lambda trial: -sign * (trial.value or 0))[:MOST_LINES])
     return best
 
 
