@@ -1,6 +1,6 @@
 """Yours to read: the one call of `tune.run`, with every argument in sight.
 
-`tune.run` starts Ray, or connects to the cluster at RAY_ADDRESS. Ray ends with the process.
+`tune.run` starts Ray, or connects to the cluster at RAY_ADDRESS. A local Ray ends with the process.
 """
 
 from ray import tune
