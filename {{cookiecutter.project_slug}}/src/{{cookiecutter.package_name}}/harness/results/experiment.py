@@ -119,8 +119,7 @@ class Experiment(SavedAnalysis):
 
     def results_table(self) -> pd.DataFrame:
         """One row for each result of all trials; empty unless LOGGERS has csv or json."""
-        found = [self.trial_dataframes[trial.trial_id] for trial in self.trials]
-        found = [table for table in found if len(table)]
+        found = [table for table in self.trial_dataframes.values() if len(table)]
         return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
     def study(
