@@ -49,7 +49,7 @@ quick: .venv/.torch ## Test the harness without starting Ray, in a minute or two
 test: .venv/.torch tests/tools/node_modules/.synced $(CHROMIUM) ## Run the tests, except those of test-more: make test [ARGS="-k name"]
 	@exec $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not more" $(ARGS)
 
-test-more: .venv/.torch ## Run the long tests: trackers, recipes with PyTorch, the oldest packages; CI runs them too
+test-more: .venv/.torch ## Run the tests marked `more`: trackers, recipes with PyTorch, the oldest packages; CI runs them too
 	@exec $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m more $(ARGS)
 
 next-ray: | $(FETCHED) ## Test with the newest Ray, or another: make next-ray [RAY=version, wheel or URL] [ARGS="-k name"]
