@@ -8,7 +8,7 @@ it runs on. A run that finds a lock checks whether its holder is alive:
   long it is silent.
 - On another machine it can't look. Every holder touches its lock each SECONDS_BETWEEN_BEATS, in a
   thread, so that a long step or an export does not delay it. A lock that is not touched while a run
-  watches it for SECONDS_UNTIL_DEAD is dead. Clocks of two machines are never compared.
+  watches it for SECONDS_UNTIL_DEAD is dead. (Only `is_running`, which can't wait, goes by clocks.)
 
 A run takes over a dead lock by creating a file named after the dead holder's id, which only one
 can do. These files form a chain; the last one names the holder, which then makes one file of them.

@@ -4,6 +4,7 @@ import os
 import platform
 import uuid
 from pathlib import Path
+from typing import Self
 
 import psutil
 from pydantic import BaseModel, Field
@@ -19,7 +20,7 @@ class Holder(BaseModel):
     began: float
 
     @classmethod
-    def this_process(cls) -> "Holder":
+    def this_process(cls) -> Self:
         return cls(
             id=uuid.uuid4().hex,
             host=platform.node(),
@@ -33,14 +34,12 @@ class Holder(BaseModel):
 
         A zombie is not: a killed process stays as one until its parent waits for it.
         """
-        if not psutil.pid_exists(self.pid):
-            return False
         try:
             process = psutil.Process(self.pid)
             return process.status() != psutil.STATUS_ZOMBIE and (
                 abs(_began(process) - self.began) < 2  # boot_time() is in whole seconds
             )
-        except psutil.ZombieProcess:
+        except psutil.NoSuchProcess:  # or it has just become a zombie
             return False
         except psutil.Error:  # another user's process, which is hidden from this one
             return True

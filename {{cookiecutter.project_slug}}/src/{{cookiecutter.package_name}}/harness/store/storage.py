@@ -135,20 +135,14 @@ class Folder:
 
     def all_files(self, *parts: str) -> dict[str, Any]:
         """All finished files in a folder and below it, by their path in it."""
-        found = {path: info for path, info in self._walk(*parts) if info.is_file}
-        return {path: info for path, info in found.items() if not UNFINISHED.search(path)}
+        found = _walk(self.filesystem, self.at(*parts)).items()
+        return {path: it for path, it in found if it.is_file and not UNFINISHED.search(path)}
 
     def delete_unfinished(self) -> None:
         """Delete what a killed run was still writing or deleting, here and below."""
-        for path, info in self._walk() if self.local else ():
+        for path, info in _walk(self.filesystem, self.root).items() if self.local else ():
             if UNFINISHED.fullmatch(info.base_name):
                 self.delete(path)
-
-    def _walk(self, *parts: str) -> list[tuple[str, Any]]:
-        where = self.at(*parts)
-        selector = fs.FileSelector(where, allow_not_found=True, recursive=True)
-        infos = self.filesystem.get_file_info(selector)
-        return [(posixpath.relpath(info.path, where), info) for info in infos]
 
     def probe(self) -> None:
         """Write, read and delete a file. Raises OSError when one of the three fails."""
@@ -175,10 +169,14 @@ class Folder:
         return next(path for path in [Path(self.root), *Path(self.root).parents] if path.exists())
 
 
+def _walk(disk: Any, folder: str) -> dict[str, Any]:
+    """All files and folders in a folder and below it, by their path in it."""
+    infos = disk.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=True))
+    return {posixpath.relpath(info.path, folder): info for info in infos}
+
+
 def _sizes(disk: Any, folder: str) -> dict[str, int]:
-    """The size of each file in a folder and below it, by its path in the folder."""
-    infos = disk.get_file_info(fs.FileSelector(folder, recursive=True))
-    return {posixpath.relpath(info.path, folder): info.size for info in infos if info.is_file}
+    return {path: info.size for path, info in _walk(disk, folder).items() if info.is_file}
 
 
 def check_arrived(disk: Any, folder: str, sizes: dict[str, int]) -> None:

@@ -26,7 +26,7 @@ def cut(file: str, content: bytes, result: dict[str, Any], trial_id: str) -> byt
     if result.get("trial_id", trial_id) != trial_id:
         result = {}
     if file == JSON:
-        rows = _until(last, {row[ITERATION]: row for row in json_lines(content)}, result)
+        rows = _until(last, {row[ITERATION]: row for row in _json_lines(content)}, result)
         return "".join(json.dumps(row) + "\n" for row in rows.values()).encode()
     columns, lines = _csv_lines(content)
     table = _until(last, {int(row[ITERATION]): row for row in lines}, result)
@@ -36,7 +36,7 @@ def cut(file: str, content: bytes, result: dict[str, Any], trial_id: str) -> byt
 def results(file: str, content: bytes) -> pd.DataFrame:
     """A row for each whole line of a table; lines that are cut off or damaged are left out."""
     if file == JSON:
-        return pd.json_normalize(list(json_lines(content)), sep="/")
+        return pd.json_normalize(list(_json_lines(content)), sep="/")
     columns, lines = _csv_lines(content)
     if not lines:
         return pd.DataFrame()
@@ -74,11 +74,11 @@ def _until(last: int, rows: dict[int, Any], result: dict[str, Any]) -> dict[int,
 
 def rows(trial: Folder) -> list[dict[str, Any]]:
     """The results in a trial's folder; values of a progress.csv are text. Empty without a table."""
-    found = list(json_lines(trial.read(JSON) or b""))
+    found = list(_json_lines(trial.read(JSON) or b""))
     return found or _csv_lines(trial.read(CSV) or b"")[1]
 
 
-def json_lines(text: bytes) -> Iterator[dict[str, Any]]:
+def _json_lines(text: bytes) -> Iterator[dict[str, Any]]:
     """The results of a result.json, without lines that are cut off or damaged."""
     for line in text.splitlines():
         with contextlib.suppress(ValueError):  # the last may be cut off

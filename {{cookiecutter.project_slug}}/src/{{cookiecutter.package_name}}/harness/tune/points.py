@@ -36,7 +36,7 @@ def load_points(settings: RunSettings, space: dict[str, Any]) -> list[Point]:
         raise ValueError(f"{len(points)} points, and only {settings.num_samples} trials to sample")
     for number, point in enumerate(points, 1):
         try:
-            fitted(point, space, whole=settings.search_alg != "random")
+            read_point(point, space, whole=settings.search_alg != "random")
         except ValueError as error:
             raise ValueError(f"point {number}: {error}") from None
     return [dict(flat(nested(point), variables(space))) for point in points]
@@ -71,7 +71,7 @@ def _best(settings: RunSettings, given: str) -> list[Point]:
     return [trial.parameters for trial in best[:count]]
 
 
-def fitted(point: Point, space: dict[str, Any], *, whole: bool) -> Point:
+def read_point(point: Point, space: dict[str, Any], *, whole: bool) -> Point:
     """The values of a point, by name, as objects of the search space.
 
     point: JSON, nested or by name
@@ -105,7 +105,7 @@ def _value(name: str, value: Any, domain: Domain) -> Any:
         for category in domain.categories:
             if isinstance(category, dict) and variables(category) and isinstance(value, dict):
                 with contextlib.suppress(ValueError):  # a category may be a search space
-                    category = filled(category, fitted(value, category, whole=True))
+                    category = filled(category, read_point(value, category, whole=True))
             if _same(category, value):
                 return category
     elif isinstance(domain, Float | Integer):

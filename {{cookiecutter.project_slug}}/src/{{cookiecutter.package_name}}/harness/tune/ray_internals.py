@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ray._private import worker
-from ray.train._internal.session import _TrainingResult as TrainingResult
+from ray.train._internal.session import _TrainingResult
 from ray.train._internal.storage import _FilesystemSyncer
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
@@ -26,38 +26,30 @@ from ray.tune.impl.placeholder import (
 
 from ..store.whole_files import unreported
 
-__all__ = [
-    "TrainingResult",
-    "copied_in_order",
-    "end_daemons_at_once",
-    "patch_ray",
-    "with_stand_ins",
-]
-
+TrainingResult = _TrainingResult
 _ray_copies = _FilesystemSyncer._launch_sync_process
 _ray_resolves = Trial.resolve_config_placeholders
 _ray_saves = TuneController.save_to_dir
 
 
-def with_stand_ins(space: dict[str, Any]) -> dict[str, Any]:
-    """The space as `tune.run` gives it to a search algorithm: with marks for functions, objects."""
-    resolvers = create_resolvers_map()
-    marked: dict[str, Any] = inject_placeholders(copy.deepcopy(space), resolvers)
-    return marked
+def with_placeholders(space: dict[str, Any]) -> dict[str, Any]:
+    """The space as a search algorithm gets it: with placeholders for functions and objects."""
+    found: dict[str, Any] = inject_placeholders(copy.deepcopy(space), create_resolvers_map())
+    return found
 
 
-def _is_mark(value: Any) -> bool:
-    """Whether it is Ray's mark for a function or an object."""
-    marks = {_FunctionResolver.TOKEN, _RefResolver.TOKEN}
-    return isinstance(value, tuple) and len(value) == 2 and value[0] in marks
+def _is_placeholder(value: Any) -> bool:
+    """Whether it is Ray's placeholder for a function or an object."""
+    tokens = {_FunctionResolver.TOKEN, _RefResolver.TOKEN}
+    return isinstance(value, tuple) and len(value) == 2 and value[0] in tokens
 
 
 def patch_ray() -> None:
     """Patch three methods of Ray's driver, in this process.
 
-    `_resolve_once`: a trial keeps its configuration. At each resume Ray resolves the marks again: a
-    trial would continue with another value of a `sample_from`, and without the changes of
-    SCHEDULER=pbt. It also takes values of points for marks.
+    `_resolve_once`: a trial keeps its configuration. At each resume Ray would resolve placeholders
+    again: a trial would get another value of a `sample_from`, and lose the changes of
+    SCHEDULER=pbt. Ray also takes values of points for placeholders.
 
     `_save_beside` and `_copy_in_order`: the state is written beside the folder that Ray's thread
     copies to the storage, and copied after it. So the state in the storage is never newer than the
@@ -72,7 +64,7 @@ def _resolve_once(self: Trial, placeholder_resolvers: dict[tuple[Any, ...], Any]
     unresolved = {
         path: resolvers
         for path, resolvers in placeholder_resolvers.items()
-        if _is_mark(_get_placeholder(self.config, (), path)[1])
+        if _is_placeholder(_get_placeholder(self.config, (), path)[1])
     }
     if unresolved:
         _ray_resolves(self, unresolved)

@@ -71,7 +71,7 @@ class SchedulerState(Callback):
             return
         self._begun = True
         if isinstance(self.search, ModelSearch):
-            self.search.meet(trials)
+            self.search.count_restored(trials)
         if self._saved is not None:
             state, self._saved = self._saved, None
             random.setstate(state["random"][0])

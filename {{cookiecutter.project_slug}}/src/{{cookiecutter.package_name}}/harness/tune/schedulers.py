@@ -55,7 +55,7 @@ def make_scheduler(
             "training_iteration",
             perturbation_interval=max(grace, longest // 5),
             hyperparam_mutations=nested(mutations(space, mutable)),
-            custom_explore_fn=within(space, mutable),
+            custom_explore_fn=clip_to_bounds(space, mutable),
         )
     return FIFOScheduler()
 
@@ -101,7 +101,7 @@ def mutations(space: dict[str, Any], mutable: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def within(space: dict[str, Any], mutable: Sequence[str]) -> Callable[[Point], Point]:
+def clip_to_bounds(space: dict[str, Any], mutable: Sequence[str]) -> Callable[[Point], Point]:
     """A function that clips a mutated configuration to the bounds of the search space."""
 
     def clip(config: Point) -> Point:

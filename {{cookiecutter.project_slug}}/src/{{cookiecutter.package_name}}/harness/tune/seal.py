@@ -19,9 +19,9 @@ class DamagedCheckpoint(OSError):
     """A checkpoint whose files are not those that were saved."""
 
 
-def checked(load_checkpoint: Callable[[Any], Any], generators: Generators, folder: str) -> None:
+def load_whole(load_checkpoint: Callable[[Any], Any], generators: Generators, folder: str) -> None:
     """Call `load_checkpoint` with a checkpoint's folder, or its dict. Raises DamagedCheckpoint."""
-    if read_seal(Path(folder))[0] != described(Path(folder)):
+    if read_seal(Path(folder))[0] != file_digests(Path(folder)):
         raise DamagedCheckpoint("its files are not those that were saved")
     state = Path(folder, STATE)
     load_checkpoint(cloudpickle.loads(state.read_bytes()) if state.exists() else folder)
@@ -45,7 +45,7 @@ def read_seal(seal: Path | bytes | None) -> tuple[Files, dict[str, Any]]:
         raise DamagedCheckpoint("its seal is damaged") from None
 
 
-def described(folder: Path) -> Files:
+def file_digests(folder: Path) -> Files:
     """The size and the digest of each file in a checkpoint's folder."""
     found: Files = {}
     for path in sorted(folder.rglob("*")):

@@ -21,8 +21,8 @@ from ray.tune.search import (
 from ..settings import RunSettings
 from ..store.saved_trials import flat
 from ..store.storage import Folder
-from .points import Point, fitted
-from .space import filled, nested, stand_in, trials_a_sample, variables
+from .points import Point, read_point
+from .space import filled, nested, placeholder_values, trials_per_sample, variables
 
 
 def make_search(
@@ -51,29 +51,29 @@ def make_search(
     ValueError
         In one line, when a point is not in the space.
     """
-    values = [fitted(point, space, whole=False) for point in points]
+    values = [read_point(point, space, whole=False) for point in points]
     if settings.search_alg == "random":
         return RandomSearch(settings, values, space)
-    flat = [stand_in(space, point) for point in values]  # nested hyperparameters as `outer/inner`
+    first = [placeholder_values(space, point) for point in values]
     if settings.search_alg == "optuna":
         import optuna
         from ray.tune.search.optuna import OptunaSearch
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        return ModelSearch(OptunaSearch(seed=settings.seed, points_to_evaluate=flat), settings)
+        return ModelSearch(OptunaSearch(seed=settings.seed, points_to_evaluate=first), settings)
     if settings.search_alg == "hyperopt":
         from ray.tune.search.hyperopt import HyperOptSearch
 
         searcher = HyperOptSearch(
             random_state_seed=settings.seed,
-            points_to_evaluate=[nested(point) for point in flat] or None,
+            points_to_evaluate=[nested(point) for point in first] or None,
         )
         return ModelSearch(searcher, settings)
     import nevergrad
     from ray.tune.search.nevergrad import NevergradSearch
 
     optimizer = nevergrad.optimizers.OnePlusOne
-    return ModelSearch(NevergradSearch(optimizer, points_to_evaluate=flat), settings)
+    return ModelSearch(NevergradSearch(optimizer, points_to_evaluate=first), settings)
 
 
 def count_trials(settings: RunSettings, space: dict[str, Any], points: Sequence[Point]) -> int:
@@ -82,7 +82,7 @@ def count_trials(settings: RunSettings, space: dict[str, Any], points: Sequence[
         return settings.num_samples
     given = [{name for name, _ in flat(point, variables(space))} for point in points]
     more = settings.num_samples - len(given)
-    return sum(trials_a_sample(space, names) for names in given) + more * trials_a_sample(space)
+    return sum(trials_per_sample(space, names) for names in given) + more * trials_per_sample(space)
 
 
 class RandomSearch(BasicVariantGenerator):
@@ -97,7 +97,7 @@ class RandomSearch(BasicVariantGenerator):
         points: Sequence[Point] = (),
         space: dict[str, Any] | None = None,
     ) -> None:
-        """Take the points by name, and the search space without the marks that `tune.run` makes."""
+        """Take the points by name, and the search space without the placeholders of `tune.run`."""
         super().__init__(random_state=settings.seed, max_concurrent=settings.max_concurrent_trials)
         self.settings, self.points, self.space = settings, points, space
 
@@ -128,10 +128,10 @@ class RandomSearch(BasicVariantGenerator):
         # METRIC_GOAL or another limit may have ended the sampling.
         self._finished = self._finished and settings.resume != "extend"
         for iterator in self._iterators:
-            _move(iterator.unresolved_spec["storage"], settings)
+            _set_storage(iterator.unresolved_spec["storage"], settings)
         more = settings.num_samples - sum(iterator.num_samples for iterator in self._iterators)
         for last in self._iterators[-1:] if more > 0 else []:  # the others are the points
-            self._total_samples += more * trials_a_sample(last.unresolved_spec["config"])
+            self._total_samples += more * trials_per_sample(last.unresolved_spec["config"])
             last.num_samples_left += more
             last.num_samples += more
 
@@ -170,9 +170,9 @@ class ModelSearch(SearchGenerator):
         self._total_samples = settings.num_samples
         self._finished = self._finished and settings.resume != "extend"
         experiment: Any = self._experiment
-        _move(experiment.spec["storage"], settings)
+        _set_storage(experiment.spec["storage"], settings)
 
-    def meet(self, trials: Sequence[Trial]) -> None:
+    def count_restored(self, trials: Sequence[Trial]) -> None:
         """Count the restored trials: after a kill, the saved searcher may know others."""
         self._counter = len(trials)
         if isinstance(self.searcher, ConcurrencyLimiter):
@@ -193,7 +193,7 @@ class ModelSearch(SearchGenerator):
             super().on_trial_complete(trial_id, result, error)
 
 
-def _move(place: Any, settings: RunSettings) -> None:
+def _set_storage(place: Any, settings: RunSettings) -> None:
     """Let new trials be stored where the experiment is now: it may have been copied or moved."""
     storage = Folder.open(settings.storage_path)
     place.storage_filesystem, place.storage_fs_path = storage.filesystem, storage.root

@@ -22,7 +22,7 @@ from ray.tune.search.variant_generator import assign_value, parse_spec_vars
 from ray.tune.utils.serialization import TuneFunctionEncoder
 
 from ..store import saved_trials
-from .ray_internals import with_stand_ins
+from .ray_internals import with_placeholders
 
 Space = dict[str, Any]
 SIGMAS = 3  # where the corners are of a normal distribution, which has no bounds
@@ -71,7 +71,7 @@ def nested(values: dict[str, Any]) -> Space:
 def filled(space: Space, values: dict[str, Any], into: Space | None = None) -> Space:
     """A copy of the space with values, by name, instead of domains.
 
-    into: copied instead: the space with Ray's marks (`with_stand_ins`)
+    into: copied instead: the space `with_placeholders`
     """
     known, found = variables(space), copy.deepcopy(space if into is None else into)
     for name, value in values.items():
@@ -79,21 +79,19 @@ def filled(space: Space, values: dict[str, Any], into: Space | None = None) -> S
     return found
 
 
-def stand_in(space: Space, values: dict[str, Any]) -> dict[str, Any]:
-    """Values by name, with Ray's marks for categories; without values of `tune.sample_from`."""
-    known, marked = variables(space), variables(with_stand_ins(space))
-    found = {}
-    for name, value in values.items():
-        if name in marked:
-            domain, its = known[name][1], marked[name][1]
-            if isinstance(domain, Categorical) and isinstance(its, Categorical):
-                position = next(i for i, one in enumerate(domain.categories) if one is value)
-                value = its.categories[position]
-            found[name] = value
+def placeholder_values(space: Space, values: dict[str, Any]) -> dict[str, Any]:
+    """Values by name, with placeholders of categories; without values of `tune.sample_from`."""
+    known, replaced = variables(space), variables(with_placeholders(space))
+    found = {name: value for name, value in values.items() if name in replaced}
+    for name, value in found.items():
+        domain, its = known[name][1], replaced[name][1]
+        if isinstance(domain, Categorical) and isinstance(its, Categorical):
+            position = next(i for i, one in enumerate(domain.categories) if one is value)
+            found[name] = its.categories[position]
     return found
 
 
-def trials_a_sample(space: Space, given: Collection[str] = ()) -> int:
+def trials_per_sample(space: Space, given: Collection[str] = ()) -> int:
     """The number of trials of one sample: one for each combination of the values of the grids.
 
     given: names that already have a value

@@ -24,7 +24,7 @@ from .generators import Generators
 from .granted import granted
 from .placement import Bundle, placement
 from .ray_internals import TrainingResult
-from .seal import SEAL, STATE, DamagedCheckpoint, checked, described, read_seal
+from .seal import SEAL, STATE, DamagedCheckpoint, file_digests, load_whole, read_seal
 from .workers import WithWorkers
 
 RAY_KEYS = {"done", "training_iteration", "timesteps_total", "episodes_total"}
@@ -151,7 +151,7 @@ class StoredTrainable(WithWorkers):
                 cloudpickle.dump(state, file)
         last: dict[str, Any] = self._last_result or {}
         kept = {k: v for k, v in last.items() if isinstance(v, int | float | str | bool)}
-        files = described(Path(folder))
+        files = file_digests(Path(folder))
         size = Path(folder, SEAL).write_text(json.dumps({"files": files, "result": kept}))
         self._sealed = {SEAL: size, **{file: size for file, (size, _) in files.items()}}
 
@@ -216,7 +216,7 @@ class StoredTrainable(WithWorkers):
             self._restore_another(checkpoint_path, error)
 
     def _restore(self, checkpoint: Any) -> None:
-        load = functools.partial(checked, self.load_checkpoint, self._generators)
+        load = functools.partial(load_whole, self.load_checkpoint, self._generators)
         with self._generators, _instead(self, "load_checkpoint", load):
             super().restore(checkpoint)
         result: dict[str, Any] = getattr(checkpoint, "metrics", {})
