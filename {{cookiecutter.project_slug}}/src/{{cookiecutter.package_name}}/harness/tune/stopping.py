@@ -7,6 +7,7 @@ Ray's saved states import the class `SavedStopper` from this module: keep both n
 
 import copy
 import math
+import pickle
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
@@ -43,7 +44,11 @@ class RestorableStopper(Stopper):
         self.told: set[str] = set()  # the trials that were told to stop
         self.stopped_by: list[str] = []  # the stoppers that stop everything, by class name
         self._awaited: set[str] = set()  # trials that must end first
-        self._new = {name: copy.deepcopy(vars(its)) for name, its in self.stoppers.items()}
+        self._new = {
+            name: copy.deepcopy(vars(its))
+            for name, its in self.stoppers.items()
+            if not hasattr(its, "get_state")
+        }
         _current = self
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -88,8 +93,11 @@ class RestorableStopper(Stopper):
                 learned[name] = stopper.get_state()
                 continue
             new = self._new[name]
-            changed = {k: v for k, v in vars(stopper).items() if k not in new or v != new[k]}
-            learned[name] = {key: _plain(value) for key, value in changed.items()}
+            learned[name] = {
+                key: _plain(value)
+                for key, value in vars(stopper).items()
+                if key not in new or _differs(value, new[key])
+            }
         return learned
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -186,6 +194,13 @@ def by_class_name(things: Iterable[T]) -> dict[str, T]:
         number = 1 + sum(type(other).__name__ == name for other in found.values())
         found[name if number == 1 else f"{name} {number}"] = thing
     return found
+
+
+def _differs(value: Any, other: Any) -> bool:
+    try:
+        return bool(value != other)
+    except ValueError:  # arrays
+        return pickle.dumps(value) != pickle.dumps(other)
 
 
 def _plain(value: Any) -> Any:
