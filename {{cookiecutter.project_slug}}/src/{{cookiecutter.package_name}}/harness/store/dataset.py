@@ -28,7 +28,8 @@ BLOCKS = 64  # digested of each array when there are more bytes
 LONGEST = 2**16  # items that are digested of a list of lists, dicts or arrays
 TEXT = 64  # digesting a text takes as long as digesting this many bytes
 NAMED = 8  # how many arrays `arrays` names
-PLAIN = (bool, int, float, complex, str, bytes, date, timedelta, Decimal, np.generic)
+TIMES = (date, timedelta, pd.Period, pd.Interval)
+PLAIN = (bool, int, float, complex, Decimal, np.generic, str, bytes, *TIMES)
 NOTHING = (type(None), type(pd.NA), type(pd.NaT))
 
 
@@ -129,7 +130,10 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             for index in range(0, len(value), len(value) // LONGEST + 1):
                 yield from _leaves(value[index], f"{name}[{index}]")
     elif hasattr(value, "__array__"):
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except (TypeError, RuntimeError):  # of PyTorch: a sparse tensor, or one of bfloat16
+            return
         if not array.dtype.hasobject or (array.dtype == object and _are_plain(array.ravel())):
             yield name, array
         elif array.ndim:
