@@ -24,7 +24,7 @@ from ..settings import RunSettings
 from .differences import brief
 
 LARGEST = 256 * 2**20  # bytes that are digested, of all arrays together
-BLOCKS = 64  # digested of each array when there are more bytes
+BLOCKS = 64  # of each array are digested when the arrays are larger than that
 LONGEST = 2**16  # items that are digested of a list of lists, dicts or arrays
 TEXT = 64  # digesting a text takes as long as digesting this many bytes
 NAMED = 8  # how many arrays `arrays` names

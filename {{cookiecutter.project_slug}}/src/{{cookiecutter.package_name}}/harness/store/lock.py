@@ -11,7 +11,8 @@ it runs on. A run that finds a lock checks whether its holder is alive:
   watches it for SECONDS_UNTIL_DEAD is dead. (Only `is_running`, which can't wait, goes by clocks.)
 
 A run takes over a dead lock by creating a file named after the dead holder's id, which only one
-can do. These files form a chain; the last one names the holder, which then makes one file of them.
+can do. These files form a chain. The last one names the holder, which replaces the chain by one
+file.
 
 Not `flock`: many shared folders ignore it, and a bucket has none, so all of this would still be
 needed.
@@ -68,7 +69,7 @@ class ExperimentLock:
             free, holder = _last(self.folder)
             if self._is(holder):
                 break
-            # Created, but not the last of the chain: others have made one file of it meanwhile.
+            # A file of ours that is not the last: others have made one file of the chain.
             if tried is not None and self.folder.read(tried) == self._content:
                 self.folder.delete(tried)
             if holder is not None and _lives(self.folder, holder, watch=True):
@@ -106,10 +107,9 @@ class ExperimentLock:
 
     def _holds(self) -> bool:
         now = time.time()  # before looking: this process may be suspended at any moment
-        if not self._lost and self._is(_last(self.folder)[1]):
+        self._lost = self._lost or not self._is(_last(self.folder)[1])
+        if not self._lost:
             self._seen = now
-        else:
-            self._lost = True
         return not self._lost
 
     def _beat(self) -> None:
@@ -131,7 +131,7 @@ class ExperimentLock:
             )
 
     def renew(self) -> None:
-        """The same, but only if the last look is some seconds old: cheap enough for each result.
+        """Call `keep` if the last look is some seconds old: cheap enough for each result.
 
         If this process was suspended for long enough to lose the lock, its last look is older.
         """

@@ -51,18 +51,18 @@ class Folder:
         return posixpath.join(self.root, *parts)
 
     def read(self, *parts: str) -> bytes | None:
-        """The content of a file, or None where there is none."""
+        """The content of a file, or None if it does not exist."""
         where = self.at(*parts)
         if self.filesystem.get_file_info(where).type != fs.FileType.File:
             return None
         try:
             with self.filesystem.open_input_stream(where) as stream:
                 return bytes(stream.read())
-        except FileNotFoundError:  # deleted meanwhile
+        except FileNotFoundError:  # deleted in the meantime
             return None
 
     def write(self, content: bytes, *parts: str) -> None:
-        """Write a file so that a reader sees the old or the new one, also after a kill."""
+        """Write a file. A reader sees the whole old one or the whole new one, also after a kill."""
         where = self.at(*parts)
         if self.local:
             self.filesystem.create_dir(posixpath.dirname(where))
@@ -85,7 +85,7 @@ class Folder:
         try:
             partial.write_bytes(content)
             try:
-                where.hardlink_to(partial)  # whole at once
+                where.hardlink_to(partial)  # the name appears with the whole content
             except FileExistsError:
                 raise
             except OSError:  # a file system without links
@@ -101,7 +101,7 @@ class Folder:
         """Delete a file, or a folder with all that is in it, if it exists."""
         where = self.at(*parts)
         kind = self.filesystem.get_file_info(where).type
-        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+        with contextlib.suppress(FileNotFoundError):  # deleted in the meantime
             if kind == fs.FileType.File:
                 self.filesystem.delete_file(where)
             elif kind == fs.FileType.Directory:
@@ -180,7 +180,7 @@ def _sizes(disk: Any, folder: str) -> dict[str, int]:
 
 
 def check_arrived(disk: Any, folder: str, sizes: dict[str, int]) -> None:
-    """Raise OSError unless the files that were copied into a folder are there.
+    """Raise OSError unless all files that were copied into a folder exist, with their sizes.
 
     `pyarrow.fs.copy_files` loses the error of closing a file, as of a full disk (pyarrow 26.0).
     """
@@ -192,7 +192,7 @@ def check_arrived(disk: Any, folder: str, sizes: dict[str, int]) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file in a folder that Ray may be copying: beside the folder, then moved into it."""
+    """Write a file next to a folder that Ray may be copying, then move it into the folder."""
     beside = path.parent.with_name(f"{path.parent.name}.{path.name}")
     beside.write_text(text, "utf-8")
     beside.replace(path)

@@ -55,7 +55,7 @@ def _name(path: tuple[Any, ...]) -> str:
 
 
 def nested(values: dict[str, Any]) -> Space:
-    """Nested values from values by name. Raises TypeError for `a` beside `a/b`."""
+    """Values by name as nested dictionaries. Raises TypeError if both `a` and `a/b` have one."""
     found = Space()
     for name, value in values.items():
         *path, last = name.split("/")

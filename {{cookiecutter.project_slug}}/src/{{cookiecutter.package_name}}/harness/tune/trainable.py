@@ -7,7 +7,7 @@ import os
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from numbers import Real
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ from ray.tune.result import RESULT_DUPLICATE, TRIAL_INFO
 
 from ..project import Granted
 from ..settings import RunSettings
-from ..store.storage import check_arrived
+from ..store.storage import Folder, check_arrived
 from .generators import Generators
 from .granted import granted
 from .placement import Bundle, placement
@@ -159,14 +159,15 @@ class StoredTrainable(WithWorkers):
         self, export_formats: list[str] | str, export_dir: str | None = None
     ) -> dict[str, Any]:
         """Export, then copy the working folder once more. Takes and returns what Ray's does."""
-        if self._storage is None:  # used without Ray
-            return dict(super().export_model(export_formats, export_dir) or {})
         try:
             exported = dict(super().export_model(export_formats, export_dir) or {})
-            note = exported_note(exported, Path(self.logdir), self.iteration)
-            Path(self.logdir, EXPORTED).write_text(note)
-            self._storage.persist_artifacts(force=True)
+            if self._storage is not None:
+                note = exported_note(exported, Path(self.logdir), self.iteration)
+                Path(self.logdir, EXPORTED).write_text(note)
+                self._storage.persist_artifacts(force=True)
         except Exception:  # whatever a model raises, or the storage
+            if self._storage is None:  # used without Ray
+                raise
             traceback.print_exc()
             return {}
         return exported
@@ -176,11 +177,11 @@ class StoredTrainable(WithWorkers):
         for name in names:
             if name and self._storage is not None and not Path(self.logdir, name).exists():
                 kept = f"{self._storage.trial_fs_path}/{name}"
-                try:
-                    with self._storage.storage_filesystem.open_input_stream(kept) as stream:
-                        Path(self.logdir, name).write_bytes(stream.read())
-                except OSError:  # a new trial has none
-                    continue
+                with (
+                    suppress(OSError),  # a new trial has none
+                    self._storage.storage_filesystem.open_input_stream(kept) as stream,
+                ):
+                    Path(self.logdir, name).write_bytes(stream.read())
         super()._open_logfiles(*names)  # type: ignore[no-untyped-call]
 
     def train(self) -> dict[str, Any]:
@@ -196,10 +197,7 @@ class StoredTrainable(WithWorkers):
         """Let this worker take its next trial. Takes and returns what Ray's `reset` does."""
         self._generators = _seeded(new_config)
         with self._generators:
-            done: bool = super().reset(  # type: ignore[no-untyped-call]
-                new_config, *args, **kwargs
-            )
-        return done
+            return bool(super().reset(new_config, *args, **kwargs))  # type: ignore[no-untyped-call]
 
     def restore_folder(self, folder: Path) -> None:
         """Restore the checkpoint in a folder of this machine. Raises DamagedCheckpoint."""
@@ -232,8 +230,7 @@ class StoredTrainable(WithWorkers):
         newer = [path for path in paths if path > damaged]
         for path in [*older, *newer]:
             try:
-                with disk.open_input_stream(f"{path}/{SEAL}") as stream:
-                    _, metrics = read_seal(stream.read())
+                _, metrics = read_seal(Folder(path, disk, path).read(SEAL))
                 self._restore(TrainingResult(tune.Checkpoint(path, disk), metrics))
             except (OSError, ValueError):
                 continue
