@@ -9,7 +9,7 @@ DEST ?=
 RAY ?=
 # Set by another environment, these would turn uv away from .venv.
 unexport VIRTUAL_ENV UV_PROJECT_ENVIRONMENT
-# Many images set it: each process would compile all that it imports anew.
+# Many container images set it; then each process compiles again all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 ifeq ($(shell command -v uv 2>/dev/null),)
@@ -46,13 +46,13 @@ demo: .venv/.synced ## Generate a project with the default answers, run its swee
 quick: .venv/.torch ## Test the harness without starting Ray, in a minute or two: make quick [ARGS="-k name"]
 	@exec $(BIN)/pytest -n 2 -m "not ray" tests/harness tests/test_house.py tests/test_questions.py $(ARGS)
 
-test: .venv/.torch tests/tools/node_modules/.synced $(CHROMIUM) ## Run the tests, but those of test-more: make test [ARGS="-k name"]
+test: .venv/.torch tests/tools/node_modules/.synced $(CHROMIUM) ## Run the tests, except those of test-more: make test [ARGS="-k name"]
 	@exec $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not more" $(ARGS)
 
-test-more: .venv/.torch ## Test what takes long: trackers, recipes with PyTorch, the oldest packages; CI runs it beside make test
+test-more: .venv/.torch ## Run the tests marked `more`: trackers, recipes with PyTorch, the oldest packages; CI runs them too
 	@exec $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m more $(ARGS)
 
-next-ray: | $(FETCHED) ## Test with Ray's newest, or another: make next-ray [RAY=version, wheel or URL] [ARGS="-k name"]
+next-ray: | $(FETCHED) ## Test with the newest Ray, or another: make next-ray [RAY=version, wheel or URL] [ARGS="-k name"]
 	@exec $(PYTHON) tests/next_ray.py "$(RAY)" $(ARGS)
 
 lint: .venv/.torch ## Run the checks of .pre-commit-config.yaml on the template, which correct what they can
@@ -65,8 +65,8 @@ format: .venv/.synced ## Fix style and format
 hooks: .venv/.torch ## Let git run the checks at every commit
 	$(BIN)/prek install --config .pre-commit-config.yaml
 
-bench: .venv/.torch ## Measure generation and runs against a floor and a peer
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: .venv/.torch ## Measure generation, runs, progress and reports: python -m benchmarks.NAME for one of them
+	$(BIN)/python -m benchmarks
 
 site: .venv/.synced ## Build the site of docs/ into site/; a warning is an error
 	$(BIN)/sphinx-build -W -n --keep-going -q docs site
@@ -84,7 +84,7 @@ clean: ## Remove environments and caches; demo projects stay
 	@$(UV) sync --quiet --locked
 	@touch $@
 
-# The build for the CPU, which for Linux is not on PyPI: uv.lock can't name it, and uv sync takes it away.
+# The build for the CPU, which for Linux is not on PyPI: uv.lock can't name it, and uv sync removes it.
 .venv/.torch: .venv/.synced
 %/.torch: Makefile | $(FETCHED)
 	@export UV_FIND_LINKS="$${UV_FIND_LINKS-$$PIP_FIND_LINKS}"; \
@@ -94,13 +94,13 @@ clean: ## Remove environments and caches; demo projects stay
 	"torch $(TORCH)+cpu for this Python into a folder, set UV_FIND_LINKS to it and run make again" >&2; exit 1; }
 	@touch $@
 
-# Where npm is missing, the one of the group `node` serves.
+# Without npm on the machine, the one of the group `node` is used.
 tests/tools/node_modules/.synced: tests/tools/package-lock.json .venv/.synced
 	@command -v npm >/dev/null || $(UV) sync --quiet --locked --inexact --group node
 	@npm ci --silent --no-audit --no-fund --prefix tests/tools
 	@touch $@
 
-# Tests go on without a browser, and their last line says so.
+# Without a browser the tests run all the same, and their last line says what was left out.
 tests/tools/chromium/node_modules/.synced: tests/tools/chromium/package-lock.json tests/tools/node_modules/.synced
 	@cd $(@D)/.. && npm ci --silent --no-audit --no-fund && node unpack.mjs && touch node_modules/.synced || \
 	echo "No browser: npm's Chromium can't be had" >&2

@@ -1,9 +1,9 @@
 """Applies the rules of copier.yml to the answers that Cookiecutter and Cruft get.
 
-Cookiecutter has no validators. It does load the Jinja extension that cookiecutter.json names, and
-before it writes anything it renders one template after the other, with the answers so far. So each
-rendering looks at the answers first, however they came: from a prompt, the command line, a user's
-config, a replay file or .cruft.json.
+Cookiecutter has no validators, but it loads the Jinja extension that cookiecutter.json names, and
+before it writes anything it renders many templates, with the answers so far. So each rendering
+checks the answers first, wherever they come from: a prompt, the command line, a user's config, a
+replay file or .cruft.json.
 """
 
 import functools
@@ -43,9 +43,9 @@ class Rules:
         self.derived = [k for k, v in texts.items() if k.startswith("__") and isinstance(v, str)]
 
     def objection(self, name: str, answer: object) -> str:
-        """Return what is wrong with an answer, or nothing."""
+        """Return what is accepted, and the answer; nothing for a good answer."""
         question = self.asked[name]
-        if answer == question["default"]:  # compiling a rule takes longer than all else here
+        if answer == question["default"]:  # compiling a rule would take longer than all else
             return ""
         choices = question.get("choices")
         if choices and answer not in choices:
@@ -96,7 +96,7 @@ class AnswerGuard(Extension):
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         """Refuse an answer that Cookiecutter is about to evaluate as a template."""
-        a_file = name is not None or self.environment.loader is not None  # or the path of one
+        a_file = name is not None or self.environment.loader is not None  # or a file's path
         if not a_file and re.search("{[{%#]", source) and source not in self.rules.own_texts:
             names = (path.name for path in HERE.iterdir())
             hooks = (hook.read_text("utf-8") for hook in HERE.glob("hooks/*.py"))

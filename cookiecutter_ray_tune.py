@@ -45,7 +45,7 @@ FLAGS = {name: flag(name) for name in QUESTIONS}
 
 
 def answered(given: dict[str, str | None], defaults: bool, folder: Path) -> dict[str, str]:
-    """Return an answer to each question: as given, its default, or what is typed."""
+    """Return an answer to each question: the given one, the default, or what is typed."""
 
     def check(name: str, answer: str) -> str:
         answer = FLAGS[name].type.convert(answer, FLAGS[name], None)
@@ -76,7 +76,7 @@ def answered(given: dict[str, str | None], defaults: bool, folder: Path) -> dict
 
 
 def source_of_updates(address: str | None) -> str:
-    """Return what Copier is to record: never the folder of this package, which may vanish."""
+    """Return what Copier records: never the folder of this package, which may be deleted."""
     if not address:
         raise click.UsageError(
             "--copier records where updates come from, and this build of the template doesn't "
@@ -114,13 +114,13 @@ def render(template: Path, project: Path, answers: dict[str, str], source: str |
     metavar="ADDRESS",
     default=URLS.get("Repository"),
     show_default=True,
-    help="Git repository that `copier update` is to use.",
+    help="Git repository for `copier update`.",
 )
 @click.option(
     *("--output-dir", "-o"),
     type=click.Path(exists=True, file_okay=False, writable=True, resolve_path=True, path_type=Path),
     default=".",
-    help="An existing folder to make the project's folder in.",
+    help="The existing folder in which to make the project's folder.",
 )
 @click.version_option(VERSION, prog_name=NAME)
 def command(
@@ -141,7 +141,8 @@ def command(
     project = output_dir / answers["project_slug"]
     engine = "Copier" if copier else "Cookiecutter"
     click.echo(f"Generating {project} with {engine}, template {VERSION}", err=True)
-    # Beside its place, so that it appears there whole; from a copy, without what pip compiled.
+    # Made beside its final place, then renamed: it appears whole. The engines get a copy of the
+    # template, without the bytecode that pip compiled.
     with tempfile.TemporaryDirectory(prefix=f".{NAME}-", dir=output_dir) as scratch:
         template, made = Path(scratch, NAME), Path(scratch, "made", project.name)
         shutil.copytree(HERE, template, ignore=not_read)
@@ -154,7 +155,7 @@ def command(
 
 
 def not_read(folder: str, names: list[str]) -> list[str]:
-    """Return what the engines don't read, for copytree."""
+    """Return the names that copytree leaves out: what the engines don't read."""
     at_top = Path(folder) == HERE
     return [name for name in names if name == "__pycache__" or (at_top and name not in PARTS)]
 
@@ -168,7 +169,7 @@ def main() -> None:
     except OSError as error:
         code, message = 1, str(error)
     except click.Abort as stop:
-        click.echo()  # ends the line of the prompt
+        click.echo()  # ends the prompt's line
         code, message = 130, "Interrupted"
         if isinstance(stop.__context__, EOFError):
             code, message = 2, "No answer can be read: give --defaults, or a flag for each question"

@@ -1,10 +1,11 @@
 r"""Makes the source of the package ray-tune-harness: python .ci/harness_package.py FOLDER
 
-It is the `harness/` of a generated project, with what all the answers bring, to be imported as
-`ray_tune_harness`. Once that is installed, this moves a project to it; `make format` comes after:
+It is the `harness/` of a generated project, with the files of all answers, as the package
+`ray_tune_harness`. Once that is installed, these commands move a project to it:
 
     rm -r src/*/harness
     perl -pi -e 's/from \w*\.harness\b/from ray_tune_harness/' $(find src tests -name '*.py')
+    make format
 """
 
 import re
@@ -18,7 +19,7 @@ from jinja2 import Template
 ROOT = Path(__file__).parents[1]
 TREE = ROOT / "{{cookiecutter.project_slug}}"
 HARNESS = TREE / "src/{{cookiecutter.package_name}}/harness"
-OF_MODELS = ("scikit-learn", "skops")  # the harness imports neither
+OF_MODELS = ("scikit-learn", "skops")  # the harness doesn't import them
 PYPROJECT = """\
 [build-system]
 requires = ["hatchling>=1.27"]
@@ -61,7 +62,7 @@ def main(folder: Path) -> None:
     extras["modin"] = sorted(modin - default)
     for extra, tracker in {"mlflow": "MLflow", "wandb": "Weights & Biases"}.items():
         extras[extra] = sorted(requirements(tracker=tracker)[0] - default)
-    # pandas has another bound with Modin: the extra's, and that of ray[tune], hold.
+    # With Modin, pandas has another bound: here only those of the extra and of ray[tune] count.
     always = [each for each in sorted(default & modin) if not each.startswith(OF_MODELS)]
     with (ROOT / "pyproject.toml").open("rb") as file:
         version = tomllib.load(file)["project"]["version"]

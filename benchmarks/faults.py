@@ -1,16 +1,16 @@
-"""The soak: a sweep is broken at random moments and resumed, again and again, until it is done.
+"""The soak: a sweep is broken at random moments and resumed, until it is done.
 
     python -m benchmarks.faults [--tries 70] [--seed N]
 
-Each experiment is broken until it completes, by signals to the driver (alone, or to its process
-group as a terminal and a scheduler do), by killing a trial's worker, by killing the driver or a
-worker at the moment when it writes a file to the storage path, and, where one may mount a small
-disk, by filling it for some seconds; the kinds take turns, in a random order. When it is done it is
-compared with one that nobody disturbed. Prints a Markdown table; exit code 1 if an exit code was
-another than it should be, a process was left, or more was lost than is promised: completed trials
-stay as they are, a running one loses at most the iterations since its last checkpoint (one an epoch
-here, so that an interval is an epoch), tables and best result are those of the undisturbed run, and
-every file of every trial is whole.
+Each experiment is broken until it completes: by signals to the driver (alone, or to its process
+group, as a terminal and a scheduler do), by killing a trial's worker, by killing the driver or a
+worker at the moment when it writes a file to the storage path, and, if this user may mount a small
+disk, by filling it for some seconds. The kinds of faults take turns, in a random order. The result
+is compared with an undisturbed experiment. Prints a Markdown table. The exit code is 1 if a run
+ended with a wrong exit code, a process was left, or more was lost than is promised: completed
+trials stay as they are, a running one loses at most the iterations since its last checkpoint (one
+an epoch here, so that an interval is an epoch), tables and best result are those of the undisturbed
+run, and every file of every trial is whole.
 """
 
 import argparse
@@ -34,9 +34,9 @@ from tests.faults.project import Experiment, Project, Run, plant, using
 
 SAMPLES, ITERATIONS, EPOCH_S = 6, 15, 0.25
 SWEEP = ("--num-samples", SAMPLES, "--max-iterations", ITERATIONS, "--max-failures", -1)
-SECONDS_OF_A_RUN = 6.0  # until when, after its first epoch, a run may be struck
-SECONDS_FULL = 6.0  # for how long, at most, the disk is
-EARLY = 0.15  # how many of the signals strike before the first epoch
+SECONDS_OF_A_RUN = 6.0  # after its first epoch, in which a fault may strike
+SECONDS_FULL = 6.0  # at most, that the disk is full
+EARLY = 0.15  # share of the signals that strike before the first epoch
 
 FAULTS: dict[str, tuple[signal.Signals, bool]] = {
     "SIGINT to the process group (Ctrl-C)": (signal.SIGINT, True),
@@ -78,7 +78,7 @@ def epochs(project: Project) -> int:
 
 
 def reached(run: Run, project: Project, more_than: int) -> bool:
-    """Wait until the run trains. False: it ended before."""
+    """Wait until the run trains. False: it ended before that."""
     while epochs(project) <= more_than:
         if run.process.poll() is not None:
             return False
@@ -105,7 +105,7 @@ class Sweep:
 
 
 def strike(run: Run, sweep: Sweep, fault: str) -> Moment | None:
-    """Let a fault strike a run at a random moment. None: it has ended before."""
+    """Let a fault strike a run at a random moment. None: the run ended before that."""
     project, experiment, chance = sweep.project, sweep.experiment, sweep.chance
     early = fault in {*FAULTS, COPYING} and chance.random() < EARLY
     if early:
@@ -143,9 +143,9 @@ def strike(run: Run, sweep: Sweep, fault: str) -> Moment | None:
         run.kill(number, group=group)
     code = run.wait()
     codes = {-number} if number == signal.SIGKILL else {128 + number}
-    if not run.said:  # our handlers are not there yet
+    if not run.said:  # our handlers are not set yet
         codes.add(-number)
-    if "Look again" in run.said:  # it was done anyway, and Python may have ended our handlers
+    if "Look again" in run.said:  # it was done, and Python may have removed our handlers
         codes |= {0, -number}
     elif "Best of" in run.said:
         codes.add(0)
@@ -177,7 +177,7 @@ def at_a_file(run: Run, sweep: Sweep, fault: str) -> bool:
 
 
 def soak_once(sweep: Sweep, whole: Experiment, faults: Iterator[str], name: str) -> None:
-    """Run one experiment to its end through all that happens to it."""
+    """Run one experiment to its end, through all its faults."""
     project, experiment = sweep.project, sweep.experiment
     struck: list[tuple[str, Moment]] = []
     fault, run = next(faults), None
@@ -222,7 +222,7 @@ def soak_once(sweep: Sweep, whole: Experiment, faults: Iterator[str], name: str)
 
 
 def may_mount(folder: Path) -> bool:
-    """Whether small disks can be had here; for that one must be root."""
+    """Whether this user may mount a small disk: that needs root."""
     try:
         with small_disk(folder, "1m"):
             return True

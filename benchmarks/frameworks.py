@@ -1,14 +1,15 @@
-"""What a sweep of each framework takes, against Ray alone; and what too many threads cost.
+"""How long a sweep takes with each framework, against Ray alone; and what too many threads cost.
 
     python -m benchmarks.frameworks [--rounds 3]
 
-Whole commands take turns, in one run, with this Python; each figure is a median of seconds.
+Whole commands take turns, in one run, with this Python; each figure is a median of seconds. For
+each framework:
 
-- For each framework, the project's `run` of 8 trials x 3 iterations against a script that does
-  nothing but call `tune.run` with the same Trainable, actors reused.
-- For each framework, two trials at a time on the CPUs of this machine: each with the threads that
-  the project gives it (half of the CPUs), and each with four times the machine's CPUs, as when a
-  library is left to count the cores of a larger machine that a container shares.
+- the project's `run` of 8 trials x 3 iterations, against a script that only calls `tune.run` with
+  the same Trainable, actors reused;
+- two trials at a time on the CPUs of this machine: each with the threads that the project gives it
+  (half of the CPUs), and each with four times the machine's CPUs, as when a library in a container
+  counts the cores of the whole machine.
 """
 
 import argparse
@@ -20,11 +21,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.sweep import BARE, PACKAGE, TEMPLATE, seconds
+from benchmarks.sweep import BARE, PACKAGE, generate, seconds
 
 FRAMEWORKS = ("scikit-learn", "PyTorch", "XGBoost", "LightGBM")
 MOST = 1.1  # times a bare tune.run
-# Trains one model for some steps in two processes at once, each with so many threads.
+# Trains a model for some steps, with as many threads as it is told.
 TRIAL = f"""
 import os, sys
 threads = sys.argv[1]
@@ -44,16 +45,8 @@ for _ in range(20):
 """
 
 
-def rendered(folder: Path, framework: str) -> Path:
-    """Generate a project of a framework. Returns its folder."""
-    words = ("--no-input", "-o", str(folder / framework), f"framework={framework}")
-    command = [sys.executable, "-m", "cookiecutter", str(TEMPLATE), *words]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return folder / framework / "ray-tune-experiment"
-
-
 def two_at_once(project: Path, threads: int) -> float:
-    """Train in two processes at once. Returns how long both took, imports aside."""
+    """Train in two processes at once. Returns how long both took, without the imports."""
     trials = [
         subprocess.Popen(
             [sys.executable, "-c", TRIAL, str(threads)],
@@ -87,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     bare = ("-c", BARE, "reuse", "STORAGE")
     with tempfile.TemporaryDirectory() as folder:
         for framework in FRAMEWORKS:
-            project = rendered(Path(folder), framework)
+            project = generate(Path(folder, framework), f"framework={framework}")
             seconds(project, *bare, python=python)  # compile the bytecode, fill the disk's cache
             ours, ray, own, many = [], [], [], []
             for _ in range(rounds):
@@ -95,17 +88,15 @@ def main(argv: list[str] | None = None) -> int:
                 ray.append(seconds(project, *bare, python=python))
                 own.append(two_at_once(project, max(1, cpus // 2)))
                 many.append(two_at_once(project, 4 * cpus))
-            of = {name: statistics.median(values) for name, values in
-                  {"ours": ours, "ray": ray, "own": own, "many": many}.items()}  # fmt: skip
-            ratio = of["ours"] / of["ray"]
-            missed |= ratio > MOST
+            run_s, bare_s, own_s, many_s = map(statistics.median, (ours, ray, own, many))
+            missed |= run_s / bare_s > MOST
             print(
-                f"{framework:12} run {of['ours']:6.2f} s, bare tune.run {of['ray']:6.2f} s:"
-                f" {ratio:.2f} (at most {MOST})"
+                f"{framework:12} run {run_s:6.2f} s, bare tune.run {bare_s:6.2f} s:"
+                f" {run_s / bare_s:.2f} (at most {MOST})"
             )
             print(
-                f"{'':12} two trials, own threads {of['own']:6.2f} s, {4 * cpus} threads each"
-                f" {of['many']:6.2f} s: {of['many'] / of['own']:.2f} times"
+                f"{'':12} two trials, own threads {own_s:6.2f} s, {4 * cpus} threads each"
+                f" {many_s:6.2f} s: {many_s / own_s:.2f} times"
             )
     return int(missed)
 

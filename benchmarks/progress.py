@@ -1,15 +1,15 @@
-"""What the display of a run costs: the share of a sweep's time that is spent in it.
+"""What the display of a run costs: its share of a sweep's time.
 
     python -m benchmarks.progress [--trials 200] [--iterations 5] [--rounds 3]
 
-A project is generated and installed; then sweeps of many short trials run, whose driver has little
-else to do than to take in results: the worst that a display can meet. Each runs with a clock around
-all that looks at trials and prints, so that both times of a share come from one process:
+A project is generated and installed; then sweeps of many short trials run, in which the driver does
+little but take in results: the worst case for a display. A clock measures all that looks at trials
+and prints, in the same process as the sweep:
 
 - in a terminal, with VERBOSE=1 (a live line) and VERBOSE=2 (a line for each result, too);
 - into a log, with VERBOSE=1.
 
-The whole time of the same sweep with VERBOSE=0 is shown beside them.
+The same sweep with VERBOSE=0 is measured for comparison.
 """
 
 import argparse
@@ -26,8 +26,8 @@ from benchmarks.sweep import PACKAGE, install
 
 MOST = 0.02
 
-# The thread that draws the live line is counted by its processor time: it stops the driver only
-# while it has the interpreter. In the driver's own thread, waiting for the terminal counts too.
+# Of the thread that draws the live line, CPU time counts: it stops the driver only while it has the
+# interpreter. In the driver's own thread, waiting for the terminal counts too.
 CLOCKED = """
 import json, sys, threading, time
 result, verbose = sys.argv.pop(), sys.argv.pop()

@@ -1,10 +1,10 @@
-"""What it takes to open a large experiment and to write its report.
+"""How long it takes to open a large experiment and to write its report, and how much memory.
 
     python -m benchmarks.report [--trials 1000] [--iterations 100]
 
 A project is generated, installed, and runs one tiny sweep. Ray's saved state and the results of its
-trials are then multiplied, in the form that Ray writes, to experiments of half the trials, of all,
-and of twice as many. Each figure is of a whole process:
+trials are then multiplied, in the format that Ray writes, into experiments of half as many trials,
+as many, and twice as many. Each figure is for a whole process:
 
 - `report`: seconds and peak memory, which should grow linearly, or slower;
 - opening it with `open_experiment`, against Ray's ExperimentAnalysis alone.
@@ -65,7 +65,7 @@ SPACE = {
 def multiply(
     model: Path, into: Path, trials: int, iterations: int, *, troubles: bool = True
 ) -> Path:
-    """Make an experiment of many trials of a small one that Ray has written. Returns its folder.
+    """Make an experiment of many trials from a small one that Ray has written. Returns its folder.
 
     model: the folder of an experiment with at least one completed trial
     troubles: one trial in ten fails, and one in three is stopped early
@@ -146,7 +146,7 @@ def _results(
     length: int,
     chance: random.Random,
 ) -> Iterator[dict[str, Any]]:
-    """Results that rise and level off, the better the nearer to a rate of 0.01."""
+    """Results that rise and level off; they are better near a rate of 0.01."""
     ceiling = 0.98 - 0.06 * abs(math.log10(rate) + 2)
     for iteration in range(1, length + 1):
         accuracy = ceiling * (1 - math.exp(-iteration / (0.15 * length + 1)))

@@ -1,6 +1,6 @@
 """How long a generated project's sweep and tests take, against what Ray alone needs for the same.
 
-    python benchmarks/sweep.py [--rounds 3]
+    python -m benchmarks.sweep [--rounds 3]
 
 A project is generated and installed once. Then whole commands take turns, in one run, and every
 figure is a median of seconds:
@@ -8,7 +8,7 @@ figure is a median of seconds:
 - the project's `run` of 8 trials x 3 iterations, against a script that does nothing but call
   `tune.run` with the same Trainable and the same checkpoints, actors reused; and against the same
   script as Ray has it by default, with a new actor for each trial;
-- `check`, the preflight of a run, against the imports that it can't do without, and its seconds;
+- `check`, the preflight of a run, against the imports that it needs, and its seconds;
 - the unit tests, against a bare `import ray.tune`;
 - all tests, against a bare `ray.init` with one tiny sweep.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 
 TEMPLATE = Path(__file__).parents[1]
 PACKAGE = "ray_tune_experiment"
-LONGEST_CHECK = 2.0  # seconds, on a machine that does nothing else
+LONGEST_CHECK = 2.0  # seconds, on an idle machine
 
 BARE = """
 import sys
@@ -59,14 +59,17 @@ tune.run(
 """
 
 
+def generate(folder: Path, *answers: str) -> Path:
+    """Generate a project. Returns its folder."""
+    words = ("--no-input", "-o", str(folder), str(TEMPLATE), *answers)
+    command = [sys.executable, "-m", "cookiecutter", *words]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return folder / "ray-tune-experiment"
+
+
 def install(folder: Path) -> Path:
     """Generate the default project and install it. Returns its folder."""
-    subprocess.run(
-        [sys.executable, "-m", "cookiecutter", str(TEMPLATE), "--no-input", "-o", str(folder)],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    project = folder / "ray-tune-experiment"
+    project = generate(folder)
     subprocess.run(["make", "install"], cwd=project, check=True, capture_output=True)
     return project
 
@@ -74,7 +77,7 @@ def install(folder: Path) -> Path:
 def seconds(project: Path, *command: str, python: Path | None = None) -> float:
     """Run a command of the project's environment to its end. Returns how long it took.
 
-    python: another one, that imports the project from its folder
+    python: another Python, which imports the project from its folder
     """
     with tempfile.TemporaryDirectory() as storage:
         words = [word.replace("STORAGE", storage) for word in command]

@@ -13,10 +13,10 @@ project = "cookiecutter-ray-tune"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["pictures"]
 
-smartquotes_action = "D"  # dashes alone
+smartquotes_action = "D"  # only dashes
 myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]
-# Names of other libraries, and the words of numpydoc's types, are no links.
+# Don't link names of other libraries, and words in numpydoc's types.
 nitpick_ignore_regex = [("py:.*", rf"(?!{site.PACKAGE}\b).*")]
 default_role = "code"  # single backticks in docstrings
 autodoc_member_order = "bysource"
@@ -26,14 +26,14 @@ napoleon_google_docstring = False
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 
-html_theme = "furo"  # asks no other server for anything, and searches offline
+html_theme = "furo"  # needs no other server, and searches offline
 html_title = project
 html_copy_source = html_show_copyright = False
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 pygments_style, pygments_dark_style = "default", "github-dark"
 
-linkcheck_anchors = False  # hosts of repositories make theirs with JavaScript
+linkcheck_anchors = False  # GitHub and others make theirs with JavaScript
 linkcheck_timeout = 20
 
 

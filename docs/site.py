@@ -1,8 +1,8 @@
 """Makes the site of the pages in this folder; conf.py has Sphinx's settings.
 
-The pages are plain Markdown, so that they also read well where the repository is hosted. On the
-site a comment `<!-- site: NAME -->` is replaced by what the function NAME below returns, made of
-the template itself; all other comments are for the tests, and left out.
+The pages are plain Markdown, so that they can be read where the repository is hosted, too. On the
+site a comment `<!-- site: NAME -->` is replaced by what the function NAME below returns, which it
+makes from the template; all other comments are for the tests, and left out.
 """
 
 import atexit
@@ -21,7 +21,7 @@ from sphinx.project import Project
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "ray_tune_experiment"
-# Known where GitHub builds the site; elsewhere a file of the repository is named, not linked.
+# Set when GitHub builds the site; elsewhere a file of the repository is named, not linked.
 HOST, NAME = (os.environ.get(f"GITHUB_{word}") for word in ("SERVER_URL", "REPOSITORY"))
 REPOSITORY = f"{HOST}/{NAME}" if NAME else ""
 
@@ -122,7 +122,7 @@ def settings() -> str:
 def shorten(
     app: Sphinx, what: str, name: str, of: object, options: object, given: str, returned: str
 ) -> tuple[str, str] | None:
-    """Leave out the arguments of a Settings class: they are pydantic's, and none is for use."""
+    """Leave out the arguments of `RunSettings`: they are pydantic's, and not for use."""
     return ("", "") if name.endswith("RunSettings") else None
 
 

@@ -1,7 +1,7 @@
-"""Runs in a new project: drops empty folders, makes a git repository, prints the next steps.
+"""Runs in a new project: removes empty folders, makes a git repository, prints the next steps.
 
-The steps stand in copier.yml too; tests/test_hooks.py holds the two together. Nothing but `os` and
-`sys` is imported: json, pathlib or subprocess would each take as long as all the rest.
+The steps are in copier.yml too; tests/test_hooks.py compares them. Nothing but `os` and `sys` is
+imported: json, pathlib or subprocess would each take as long as all the rest.
 """
 
 import os
@@ -51,11 +51,11 @@ Next, in the new project:
   make test    # unit tests, then a small real experiment
   {"" if has_git else "git init -b main && "}{COMMIT}
 
-README.md tells which files are yours to write.""")
+README.md says which files are yours to edit.""")
 
 
 remove_empty_folders()
-# Only Cruft sets _commit. Its updates break on a repository, and repeat whatever is printed.
+# Only Cruft sets _commit. Its updates fail if there is a repository, and repeat what is printed.
 if "{{ '_commit' in cookiecutter }}" == "False":
     sys.stdout.reconfigure(errors="backslashreplace")
     main()

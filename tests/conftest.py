@@ -36,12 +36,12 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 OUTSIDE = dict(os.environ)  # for uv, whose cache is in the real home
 
-# Copier compiles each part of each path anew, 1,200 times a project; so does Cookiecutter a little.
+# Copier compiles each part of each path anew, 1,200 times a project; Cookiecutter some of them.
 _compile, _compiled = Environment.compile, dict[Any, Any]()
 
 
 def compile_once(engine: Any, source: Any, *names: Any, **other: Any) -> Any:
-    """Compile a template of Jinja, or take what became of it before."""
+    """Compile a template of Jinja, unless that was done before."""
     if other or not isinstance(source, str):
         return _compile(engine, source, *names, **other)
     key = (type(engine), engine.lexer, *sorted(engine.extensions), source, *names)
@@ -69,7 +69,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 Answers = dict[str, str]
-Render = Callable[..., "Rendering"]
 Tree = dict[str, tuple[int, bytes | None]]
 
 
@@ -107,8 +106,8 @@ def isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         f"cookiecutters_dir: {home}/cookiecutters\nreplay_dir: {home}/replay\n"
     )
     (home / "copier.yml").write_text("defaults: {}\n")
-    # Who starts the tests in the background lets them, and all that they start, ignore Ctrl-C;
-    # nohup does so with the end of a terminal.
+    # If a shell starts the tests in the background, they and all that they start ignore Ctrl-C;
+    # with nohup they ignore the end of the terminal.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with pytest.MonkeyPatch.context() as patch:
@@ -123,24 +122,28 @@ def isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for role in ("AUTHOR", "COMMITTER"):
             patch.setenv(f"GIT_{role}_NAME", "Test")
             patch.setenv(f"GIT_{role}_EMAIL", "test@example.com")
-        # Copier starts git in the environment that was plumbum's when that was imported.
+        # Copier starts git in plumbum's environment, which is as old as the import of plumbum.
         local.env.clear()
         local.env.update(os.environ)
         yield home
 
 
+def copy_template(folder: Path) -> None:
+    """Copy all that the engines read, committed or not, without caches."""
+    folder.mkdir()
+    ignored = shutil.ignore_patterns("__pycache__", ".*_cache", ".venv", ".tools")
+    for part in PARTS:
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, folder / part, ignore=ignored)
+        else:
+            shutil.copy2(ROOT / part, folder)
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a plain copy of the template as it stands, committed or not."""
+    """Return a plain copy of the template."""
     folder = tmp_path_factory.mktemp("source") / "template"
-    folder.mkdir()
-    for part in PARTS:
-        source = ROOT / part
-        if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", ".*_cache", ".venv", ".tools")
-            shutil.copytree(source, folder / part, ignore=ignored)
-        else:
-            shutil.copy2(source, folder)
+    copy_template(folder)
     return folder
 
 

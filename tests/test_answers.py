@@ -350,7 +350,7 @@ def test_copier_prompt_says_why_and_asks_again(template: Path, tmp_path: Path) -
         for question in ("What it is for", "Author", "E-mail", "License", "Oldest Python"):
             child.send("\r")
             child.expect(question)
-        for question in ("Framework", "What the model", "Experiment tracker", "Tables"):
+        for question in ("Framework", "What the model", "Experiment tracker", "Library"):
             child.send("\r")
             child.expect(question)
         for question in ("Continuous integration", "Prefix"):

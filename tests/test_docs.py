@@ -46,7 +46,7 @@ pytestmark = pytest.mark.timeout(900)
 
 README, DOCS = ROOT / "README.md", sorted((ROOT / "docs").glob("*.md"))
 PAGES = [README, *DOCS]
-LONG = {"trackers.md"}
+LONG = {"many-repositories.md", "trackers.md", "updates.md"}
 PACKAGE = ROOT / TREE / "src/{{cookiecutter.package_name}}"
 SECONDS = 200  # for one command
 # How the engines' prompts look, or the end.

@@ -275,6 +275,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.more
 def test_a_node_is_lost(project: Project, whole: Experiment) -> None:
     """Two nodes with a cpu each, and a storage path that both see. First the driver is lost."""
     cluster = project.start_program(Path(__file__).parent / "faults/two_nodes.py")
@@ -331,6 +332,7 @@ def test_a_full_disk(project: Project, whole: Experiment) -> None:
         check_end(experiment, whole, ITERATIONS)
 
 
+@pytest.mark.more
 @pytest.mark.shared_ray
 def test_a_disk_that_turns_read_only(project: Project, whole: Experiment) -> None:
     with small_disk(project.folder / "results", "30m") as disk:

@@ -123,7 +123,12 @@ def test_a_hyperparameter_that_is_not_used_is_found(projects: Projects) -> None:
 # ------------------------------------------------------------ sweeps
 
 
-@pytest.fixture(params=SWEEPS, ids=lambda pair: "-".join(pair))
+@pytest.fixture(
+    params=[
+        pytest.param(pair, marks=[pytest.mark.more] * (pair[0] != "PyTorch")) for pair in SWEEPS
+    ],
+    ids=lambda pair: "-".join(pair),
+)
 def sweep(
     request: pytest.FixtureRequest, projects: Projects, cluster: str, tmp_path: Path
 ) -> Iterator[Project]:

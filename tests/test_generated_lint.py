@@ -124,6 +124,18 @@ def test_ruff_finds_nothing_in_the_harness(generate: Generate, answers: dict[str
     run("ruff", "format", "--check", cwd=project)
 
 
+@pytest.mark.parametrize("framework", ["scikit-learn", "PyTorch", "XGBoost", "LightGBM"])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("python_version", [PYTHONS[0], PYTHONS[-1]])
+def test_ruff_finds_nothing(
+    generate: Generate, framework: str, task: str, python_version: str
+) -> None:
+    """What it finds depends on the oldest Python too."""
+    project = generate(framework=framework, task=task, python_version=python_version)
+    run("ruff", "check", cwd=project)
+    run("ruff", "format", "--check", cwd=project)
+
+
 def test_ruff_does_not_edit_the_harness(generate: Generate) -> None:
     """Whatever a team makes of the configuration: `check` would refuse the edits."""
     project = generate()

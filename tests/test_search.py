@@ -256,6 +256,7 @@ def test_hyperopt_with_median_from_an_experiment(project: Project) -> None:
     assert all(configs.count(point) == 1 for point in experiment.record["points"])
 
 
+@pytest.mark.more
 def test_nevergrad(project: Project) -> None:
     (project.folder / "points.json").write_text(json.dumps(POINTS[:1]))
     experiment, said = interrupt(
@@ -302,6 +303,7 @@ def test_population_based_training(project: Project) -> None:
     assert set(project.trace()) == said_of
 
 
+@pytest.mark.more
 def test_hyperband(project: Project) -> None:
     experiment, said = interrupt(
         project,

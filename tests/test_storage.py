@@ -145,6 +145,7 @@ def test_a_key_in_the_storage_path(project: Project) -> None:
     assert not holding(SECRET, project.scratch)
 
 
+@pytest.mark.more
 @pytest.mark.shared_ray
 def test_a_bucket_that_is_lost_for_a_while(project: Project, whole: Experiment) -> None:
     with bucket(KEY, SECRET) as s3:

@@ -1,4 +1,4 @@
-"""Makes report-….png: what a browser shows of a report, and of a comparison.
+"""Makes report-….png: a report and a comparison in a browser.
 
     python -m docs.pictures.report
 
@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent
 SWEEP = ("--num-samples", 40, "--max-iterations", 30, "--scheduler", "asha")
 FAULTS = {"FAULT": "raise", "FAULT_ABOVE": "0.06"}
 TITLE = "h2:text-is('{}')".format
-# name: page, and from the top of which part to the end of which other it goes
+# name: page, the element at which the picture begins, and the one at which it ends
 PICTURES = {
     "answer": ("night/report.html", "header", ".facts"),
     "plots": ("night/report.html", TITLE("Metric by iteration"), ".grid"),
@@ -25,7 +25,7 @@ PICTURES = {
     "comparison": ("report-night-vs-day.html", "header", "section:last-of-type"),
 }
 WIDTH, MARGIN = 1000, 24
-# A page's words are the same on every machine, its paths are not.
+# Show the same paths whatever machine this is.
 AT_HOME = """
 path => document.querySelectorAll("pre, .note").forEach(
     element => element.innerHTML = element.innerHTML.replaceAll(path, "/home/you"))

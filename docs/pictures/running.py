@@ -1,4 +1,4 @@
-"""Makes running.svg: what a terminal shows while a run with a failing trial is at work.
+"""Makes running.svg: what a terminal shows during a run with a failing trial.
 
     python -m docs.pictures.running
 
@@ -64,7 +64,7 @@ def main() -> None:
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
     console.print(picture)
     svg = console.export_svg(title="ray-tune-experiment")
-    # No font from the network: any that has one width for all letters will do.
+    # No font from the network: any monospaced one will do.
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
     svg = re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE).strip() + "\n"
     Path(__file__).with_suffix(".svg").write_text(svg, "utf-8")

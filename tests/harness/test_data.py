@@ -135,10 +135,10 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
 def test_a_bucket_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """pyarrow would try for minutes: what it is asked is asked within a time."""
 
-    def answer(call: Callable[[], object]) -> object:
+    def no_answer(call: Callable[[], object]) -> object:
         raise OSError("no answer in 20 s")
 
-    monkeypatch.setattr(files, "answer", answer)
+    monkeypatch.setattr(files, "with_timeout", no_answer)
     uri = "s3://experiments/rows.csv"
     assert refusal(lambda: read_table(uri)) == f"{uri} can't be read: no answer in 20 s"
 

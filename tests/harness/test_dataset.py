@@ -71,6 +71,13 @@ class Opaque:
     model: object
 
 
+class Sparse:
+    """As a sparse tensor of PyTorch."""
+
+    def __array__(self, *_: Any, **how: Any) -> None:
+        raise TypeError("can't convert Sparse layout tensor to numpy")
+
+
 def test_another_process_finds_the_same() -> None:
     script = (
         f"{EACH_KIND}\nimport json\n"
@@ -115,6 +122,7 @@ def test_without_anything_to_digest_the_descriptions_are_compared() -> None:
         "digest": None,
     }
     assert describe(Opaque(object()))["digest"] is None
+    assert describe(Opaque(Sparse()))["digest"] is None
     assert difference(nothing, describe(None)) is None
     assert difference(nothing, describe(Opaque(print))) is not None
     assert difference(nothing, describe(np.ones(2))) is not None
@@ -184,6 +192,8 @@ def test_columns_and_categories() -> None:
     assert describe(other_codes)["digest"] == digest
     for other in (frame.rename(columns={"a": "c"}), frame[["b", "a"]], frame.iloc[::-1]):
         assert describe(other)["digest"] != digest
+    years = [describe(pd.period_range(start, periods=2))["digest"] for start in ("2020", "2021")]
+    assert years[0] != years[1]
     twice = pd.concat([frame, frame], axis=1)
     assert describe(twice)["digest"] != digest
 

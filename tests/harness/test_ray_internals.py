@@ -179,17 +179,17 @@ def test_what_schedulers_learn(name: str) -> None:
 def test_marks_of_functions_and_objects() -> None:
     """How Ray tells that a value of a configuration is still to be made."""
     space = {"n": tune.sample_from(lambda: 3), "call": tune.choice([print])}
-    marked = ray_internals.with_stand_ins(space)
-    assert ray_internals._is_mark(marked["call"].categories[0])
-    assert ray_internals._is_mark(marked["n"])
-    assert not ray_internals._is_mark(("a", "b"))
+    marked = ray_internals.with_placeholders(space)
+    assert ray_internals._is_placeholder(marked["call"].categories[0])
+    assert ray_internals._is_placeholder(marked["n"])
+    assert not ray_internals._is_placeholder(("a", "b"))
 
 
 def test_a_new_trial_is_resolved_once(monkeypatch: pytest.MonkeyPatch) -> None:
     resolved: list[Any] = []
     monkeypatch.setattr(ray_internals, "_ray_resolves", lambda _, which: resolved.append(which))
     space = {"call": tune.choice([print]), "rate": 0.5}
-    marked = ray_internals.with_stand_ins(space)
+    marked = ray_internals.with_placeholders(space)
     for value in (marked["call"].categories[0], print):
         trial: Any = SimpleNamespace(config={"call": value, "rate": 0.5})
         ray_internals._resolve_once(trial, {("call",): "its resolver", ("rate",): "another"})

@@ -6,7 +6,7 @@ import pytest
 from harness.tune import Plan, make_scheduler
 from harness.tune.callbacks import Callbacks
 from harness.tune.scheduler_state import SchedulerState, learned, restore
-from harness.tune.schedulers import WaitingHyperBand, mutations, within
+from harness.tune.schedulers import WaitingHyperBand, clip_to_bounds, mutations
 from ray import tune
 from ray.tune import Callback
 from ray.tune.experiment import Trial
@@ -57,10 +57,10 @@ def test_what_pbt_may_change() -> None:
         "deep/size": SPACE["deep"]["size"],
         "kind": ["a", "b"],
     }
-    brought_back = within(SPACE, MUTABLE)
-    config = brought_back({"rate": 1.22, "deep": {"size": 12}, "kind": "a", "far": 5.0})
+    clip = clip_to_bounds(SPACE, MUTABLE)
+    config = clip({"rate": 1.22, "deep": {"size": 12}, "kind": "a", "far": 5.0})
     assert config == {"rate": 1.0, "deep": {"size": 8}, "kind": "a", "far": 5.0}
-    config = brought_back({"rate": 0.34, "deep": {"size": 0}, "kind": "a", "far": 5.0})
+    config = clip({"rate": 0.34, "deep": {"size": 0}, "kind": "a", "far": 5.0})
     assert config == {"rate": pytest.approx(0.3), "deep": {"size": 1}, "kind": "a", "far": 5.0}
 
 

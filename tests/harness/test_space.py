@@ -31,7 +31,7 @@ from harness.store.record import Record
 from harness.store.storage import Folder
 from harness.tune import make_search
 from harness.tune.description import describe, describe_space
-from harness.tune.points import fitted
+from harness.tune.points import read_point
 from harness.tune.ray_internals import patch_ray
 from harness.tune.search import RandomSearch
 from harness.tune.space import (
@@ -40,7 +40,7 @@ from harness.tune.space import (
     corners,
     filled,
     plain,
-    trials_a_sample,
+    trials_per_sample,
     variables,
 )
 from hypothesis import given, settings
@@ -320,7 +320,7 @@ def about(config: Any) -> Any:
 def test_a_trial_of_an_experiment_is_a_point_of_another(tree: Any) -> None:
     config, space = sampled(made(tree)), made(tree)
     point = saved.chosen(as_saved(config), variables(space))
-    again = filled(space, fitted(json.loads(json.dumps(point)), space, whole=True))
+    again = filled(space, read_point(json.loads(json.dumps(point)), space, whole=True))
     # What is quantised may be drawn as 0.30000000000000004, a little above its bound.
     assert about(again) == about(config)
 
@@ -345,8 +345,8 @@ def test_a_point_of_values_that_are_no_json() -> None:
         "steps": 8,
     }
     config = filled(space, {**values, "q": 3 * 0.1})  # what Ray draws is a little above 0.3
-    assert fitted(saved.chosen(as_saved(config), variables(space)), space, whole=True) == values
-    assert fitted({"opt": {"kind": "b", "m": 0.5}, "list": [0.25, 7]}, space, whole=False) == {
+    assert read_point(saved.chosen(as_saved(config), variables(space)), space, whole=True) == values
+    assert read_point({"opt": {"kind": "b", "m": 0.5}, "list": [0.25, 7]}, space, whole=False) == {
         "opt": values["opt"],
         "list/0": 0.25,
     }
@@ -370,7 +370,7 @@ def test_a_point_of_values_that_are_no_json() -> None:
 def test_a_point_that_does_not_fit_is_named(point: dict[str, Any], reason: str) -> None:
     space = {"a": {"x": tune.randint(0, 3), "y": 7}, "c": tune.choice([True, "1"])}
     with pytest.raises(ValueError, match=f"^{__import__('re').escape(reason)}"):
-        fitted(point, space, whole=True)
+        read_point(point, space, whole=True)
 
 
 class Sweep:
@@ -422,7 +422,7 @@ def test_points_come_first(empty_folder: Path) -> None:
         "twice": 7,
     }
     assert [(config["grid"], config["twice"]) for config in others[:2]] == [(1, 1.5), (2, 1.5)]
-    assert sweep.search.total_samples == len(configs) == 1 + 2 + trials_a_sample(space)
+    assert sweep.search.total_samples == len(configs) == 1 + 2 + trials_per_sample(space)
     assert all(0 <= config["kind"]["m"] <= 1 for config in others)
 
 
@@ -492,7 +492,7 @@ def test_corners_are_configurations_of_the_space(tree: Any) -> None:
             assert isinstance(domain, Function)
     for corner in found:
         assert not variables(corner)
-        fitted(saved.chosen(as_saved(corner), variables(space)), space, whole=True)
+        read_point(saved.chosen(as_saved(corner), variables(space)), space, whole=True)
 
 
 @given(st.one_of(ranges("randint"), ranges("lograndint"), ranges("qrandint", q=True),

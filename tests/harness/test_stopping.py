@@ -1,9 +1,11 @@
 """What ends a trial, or the experiment, and what a look at a saved state must not."""
 
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from harness.tune import RestorableStopper, stopping
 from harness.tune.callbacks import Callbacks
@@ -107,6 +109,43 @@ def test_two_stoppers_of_a_class_learn_apart() -> None:
     second = RestorableStopper(Patience(), Patience())
     assert not pickle.loads(saved)("a", result())
     assert [its.bad for its in second.stoppers.values()] == [1, 3]
+
+
+class Window(Stopper):
+    """A team's own, with arrays."""
+
+    def __init__(self, weights: list[float]) -> None:
+        self.weights, self.scores = np.array(weights), np.zeros(2)
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        self.scores = np.append(self.scores[1:], result["score"])
+        return bool(self.weights @ self.scores > 1)
+
+    def stop_all(self) -> bool:
+        return False
+
+
+class Locked(Patience):
+    """A team's own, with what can't be copied, and so with a state of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+    def get_state(self) -> int:
+        return self.bad
+
+    def set_state(self, state: int) -> None:
+        self.bad = state
+
+
+def test_stoppers_with_arrays_and_with_what_cannot_be_copied() -> None:
+    first = RestorableStopper(Window([1, 1]), Locked())
+    assert not first("a", result(1, score=0.6))
+    saved = pickle.dumps(first)
+    second = RestorableStopper(Window([1, 2]), Locked())
+    assert pickle.loads(saved)("a", result(2, score=0.5))  # 0.6 + 2 x 0.5, by the new weights
+    assert second.stoppers["Locked"].bad == 1
 
 
 @pytest.mark.parametrize("cut", range(1, 9))

@@ -112,10 +112,10 @@ def test_a_storage_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(storage, "SECONDS_TO_ANSWER", 0.01)
     asked = threading.Event()
     with pytest.raises(OSError, match="no answer in 0 s"):
-        storage.answer(asked.wait)
+        storage.with_timeout(asked.wait)
     asked.set()
     with pytest.raises(OSError, match="no bucket"):
-        storage.answer(lambda: dict[str, str]()["no bucket"])
+        storage.with_timeout(lambda: dict[str, str]()["no bucket"])
 
 
 def test_a_probe_leaves_nothing(folder: Folder) -> None:
@@ -249,8 +249,8 @@ def test_a_copy_that_has_not_arrived_is_told(
     with pytest.raises(OSError, match="No space left"):
         folder.copy("table", other)
     with pytest.raises(OSError, match="No space left"):
-        other.bring(Path(folder.at("folder")), "folder")
-    folder.bring(Path(folder.at("folder")))
+        other.upload(Path(folder.at("folder")), "folder")
+    folder.upload(Path(folder.at("folder")))
     assert folder.read("model") == b"model"
 
 

@@ -4,7 +4,7 @@ It runs once, on the driver. All trials share the arrays through Ray's object st
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -80,7 +80,7 @@ class Data:
             "validation_log_loss": float(log_loss(self.y_valid, predicted, labels=self.classes)),
         }
 
-    def sample(self, rows: int = 5) -> "Data":
+    def sample(self, rows: int = 5) -> Self:
         """A few rows of each class, to try a model on before a run."""
         train, valid = (
             pd.Series(labels).groupby(labels).head(rows).index.to_numpy()
@@ -99,7 +99,7 @@ class Data:
             "validation_r2": float(r2_score(self.y_valid, predicted)),
         }
 
-    def sample(self, rows: int = 50) -> "Data":
+    def sample(self, rows: int = 50) -> Self:
         """A few rows, to try a model on before a run."""
         train, valid = slice(rows), slice(rows)
 {%- endif %}

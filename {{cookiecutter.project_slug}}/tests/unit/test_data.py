@@ -50,17 +50,17 @@ def test_a_file_of_your_own(suffix: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "width"),
+    ("dtype", "value", "width"),
     [
-        (pd.Series(["a", None] * 20, dtype="string"), 5),
-        (pd.Series(["a", None] * 20, dtype="str"), 5),
-        (pd.Series(["a", None] * 20, dtype="object"), 5),
-        (pd.Series([True, None] * 20, dtype="boolean"), 5),
-        (pd.Series([1, None] * 20, dtype="Int64"), 4),
+        ("string", "a", 5),
+        ("str", "a", 5),
+        ("object", "a", 5),
+        ("boolean", True, 5),
+        ("Int64", 1, 4),
     ],
-    ids=["string", "str", "object", "boolean", "Int64"],
 )
-def test_values_may_be_missing(column: "pd.Series[Any]", width: int, tmp_path: Path) -> None:
+def test_values_may_be_missing(dtype: Any, value: Any, width: int, tmp_path: Path) -> None:
+    column = pd.Series([value, None] * 20, dtype=dtype)
     table().assign(more=column).to_parquet(tmp_path / "rows.parquet")
     data = load(tmp_path / "rows.parquet", "target")
     assert data.x_train.shape == (30, width)

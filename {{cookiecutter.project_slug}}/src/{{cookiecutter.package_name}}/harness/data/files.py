@@ -14,7 +14,7 @@ import psutil
 from pyarrow import dataset, fs
 
 from ..errors import reason
-from ..store.storage import answer
+from ..store.storage import with_timeout
 
 KINDS = {".csv", ".parquet"}
 EACH = 48  # bytes of memory for a number, until the arrays are made: docs/data.md of the template
@@ -69,11 +69,11 @@ class TableFile:
         if kind not in KINDS:
             raise ValueError(f"{given} should end in .csv or .parquet")
         try:
-            filesystem, path = answer(lambda: fs.FileSystem.from_uri(given))
-            info = answer(lambda: filesystem.get_file_info(path))
+            filesystem, path = with_timeout(lambda: fs.FileSystem.from_uri(given))
+            info = with_timeout(lambda: filesystem.get_file_info(path))
             bucket = path.partition("/")[0]  # none on a disk
             gone = info.type == fs.FileType.NotFound
-            lost = gone and bucket and answer(lambda: filesystem.get_file_info(bucket))
+            lost = gone and bucket and with_timeout(lambda: filesystem.get_file_info(bucket))
         except OSError as error:
             raise OSError(f"{given} can't be read: {reason(error)}") from None
         if lost and lost.type == fs.FileType.NotFound:

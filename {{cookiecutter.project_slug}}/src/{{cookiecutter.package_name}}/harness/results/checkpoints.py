@@ -1,7 +1,6 @@
 """The checkpoints of an experiment, and the best of them that can be restored."""
 
 import fnmatch
-import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ from ..settings import RunSettings
 from ..store.ranking import Ranking
 from ..store.record import Record
 from ..store.saved_trials import SavedTrial
-from ..tune.seal import SEAL, DamagedCheckpoint
+from ..tune.seal import SEAL, DamagedCheckpoint, read_seal
 from ..tune.trainable import StoredTrainable
 
 CHECKPOINT = "checkpoint_*"
@@ -82,10 +81,9 @@ class Checkpoints:
             found = []
             for entry in fnmatch.filter(storage.files(trial.folder), CHECKPOINT):
                 try:
-                    seal = storage.read(trial.folder, entry, SEAL)
-                    result = json.loads(seal or b"")["result"]
+                    _, result = read_seal(storage.read(trial.folder, entry, SEAL))
                     iteration = result["training_iteration"]
-                except (ValueError, KeyError, TypeError):  # missing or cut off
+                except (DamagedCheckpoint, KeyError):  # missing or cut off
                     self.unsealed.append(f"{trial.folder}/{entry}")
                     continue
                 value = self.ranking.of_result(result)
@@ -105,7 +103,7 @@ class Checkpoints:
         for candidate in self._candidates():
             folder = Path(tempfile.mkdtemp(dir=scratch))
             try:
-                self.record.folder.fetch(folder, candidate.trial.folder, candidate.folder)
+                self.record.folder.download(folder, candidate.trial.folder, candidate.folder)
                 trainable = self.make(candidate.trial)
                 trainable.restore_folder(folder)
             except (DamagedCheckpoint, FileNotFoundError) as error:

@@ -1,7 +1,6 @@
 """The checkpoints of a trial that is to be resumed: those that are whole."""
 
 import copy
-import json
 import posixpath
 from typing import Any
 
@@ -10,7 +9,7 @@ from ray.tune.experiment import Trial
 
 from ..store.storage import Folder
 from ..tune.ray_internals import TrainingResult
-from ..tune.seal import SEAL, has_all_files
+from ..tune.seal import SEAL, has_all_files, read_seal
 
 
 def storage_of(folder: Folder, trial: Trial) -> Any:
@@ -53,8 +52,7 @@ def keep_whole(folder: Folder, trial: Trial, newer: str | None) -> str | None:
         for entry in entries:
             result = known.get(entry)
             if result is None:
-                seal = json.loads(own.read(entry, SEAL) or b'{"result": {}}')
-                result = _result(own, entry, seal["result"])
+                result = _result(own, entry, read_seal(own.read(entry, SEAL))[1])
             rebuilt.register_checkpoint(result)
         for (where, entry), result in others.items():
             if newer is None and _is_whole(folder / where / entry):

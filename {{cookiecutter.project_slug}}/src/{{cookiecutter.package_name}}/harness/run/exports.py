@@ -80,7 +80,7 @@ class TrialExports:
             checkpoint, export = Path(scratch, "checkpoint"), Path(scratch, "export")
             for made in (checkpoint, export):
                 made.mkdir()
-            self.folder.fetch(checkpoint, folder, self._last_checkpoint(folder))
+            self.folder.download(checkpoint, folder, self._last_checkpoint(folder))
             trainable = self.trainable.without_ray(
                 dict(trial.config), self.data, Path(scratch), self.settings.resources_per_trial
             )
@@ -92,7 +92,7 @@ class TrialExports:
                 trainable.stop()
             iteration = int((trial.last_result or {})["training_iteration"])
             (export / EXPORTED).write_text(exported_note(exported or {}, export, iteration))
-            self.folder.bring(export, folder)
+            self.folder.upload(export, folder)
 
     def _last_checkpoint(self, folder: str) -> str:
         """The newest whole checkpoint of a trial. Raises NoCheckpoint."""

@@ -5,7 +5,7 @@ from ..errors import Refusal, reason
 from ..setting_types import as_text
 from ..settings import RunSettings
 from ..store import dataset, saved_trials
-from ..store.differences import differences, limits_changed, stops_changed
+from ..store.differences import STOPPING, differences, limits_changed
 from ..store.lock import is_lock
 from ..store.record import FILE, HALF, Record
 from ..store.storage import Folder
@@ -103,7 +103,7 @@ def reconciled(record: Record, configuration: Configuration) -> str | None:
         raise Refusal(f"the state of {record.name!r} is damaged: {file} can't be read")
     make_stopper = configuration.project.parts().make_stopper
     extends = settings.resume == "extend"
-    longer = extends and stops_changed(record, settings)
+    longer = extends and bool(limits_changed(record, settings, STOPPING))
     resume.reconcile(
         folder,
         errored=settings.resume == "errored",

@@ -10,7 +10,7 @@ from ray.tune.search.sample import Categorical, Domain, Float
 from ..errors import reason
 from ..settings import RunSettings
 from ..tune.points import Point
-from ..tune.ray_internals import with_stand_ins
+from ..tune.ray_internals import with_placeholders
 from ..tune.schedulers import mutations
 from ..tune.search import make_search
 from ..tune.space import variables
@@ -30,7 +30,7 @@ def check_search(
             return [f"{given}: {why}"]
     try:
         search = make_search(settings, space, points)
-        search.set_search_properties(settings.metric, settings.mode, with_stand_ins(space))
+        search.set_search_properties(settings.metric, settings.mode, with_placeholders(space))
     except Exception as error:  # whatever a searcher says of the space is the finding
         return [f"{given}: search space: {reason(error)}"]
     return []

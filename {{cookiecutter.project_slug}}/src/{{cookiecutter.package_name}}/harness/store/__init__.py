@@ -1,1 +1,1 @@
-"""What is kept of experiments, and where. Imports no Ray."""
+"""What is saved of an experiment, and where. Imports no Ray."""

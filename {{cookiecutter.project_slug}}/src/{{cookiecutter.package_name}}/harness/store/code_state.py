@@ -1,4 +1,4 @@
-"""Which code runs: its commit, what differs from it, and the packages that are installed."""
+"""Which code runs: its commit, its uncommitted changes, and the installed packages."""
 
 from importlib.metadata import distributions
 from pathlib import Path
@@ -8,10 +8,10 @@ from ..work_tree import git
 
 
 def code_state(package: Path) -> tuple[dict[str, Any], str]:
-    """The commit of a package's source, whether the work tree differs from it, and how.
+    """The commit of a package's source, whether there are uncommitted changes, and their diff.
 
-    None for a package that was installed from a wheel: it may lie in the folder of a repository
-    that does not track it.
+    The commit is None for a package that git does not track, as one installed from a wheel in a
+    virtual environment that lies in another repository.
     """
     commit, changes = git(package, "rev-parse", "HEAD"), git(package, "status", "--porcelain")
     if commit is None or changes is None or not git(package, "ls-files", "__init__.py"):
@@ -22,5 +22,5 @@ def code_state(package: Path) -> tuple[dict[str, Any], str]:
 
 
 def packages() -> dict[str, str]:
-    """The version of each package that is installed here."""
+    """The version of each installed package."""
     return dict(sorted((found.name, found.version) for found in distributions()))

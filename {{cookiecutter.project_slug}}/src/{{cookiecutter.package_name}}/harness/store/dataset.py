@@ -1,7 +1,7 @@
-"""What the data of an experiment is: its description and its digest, and when two are the same.
+"""The data of an experiment: its description, its digest, and whether it has changed.
 
-The digest is of what `load_data` returned, as the model is given it: rows in a file that moved are
-the same data, another split of the same file is not.
+The digest is of what `load_data` returned, as the model gets it: a file that was moved holds the
+same data, another split of the same file is other data.
 """
 
 import hashlib
@@ -24,16 +24,17 @@ from ..settings import RunSettings
 from .differences import brief
 
 LARGEST = 256 * 2**20  # bytes that are digested, of all arrays together
-BLOCKS = 64  # of an array, when there is more
+BLOCKS = 64  # of each array are digested when the arrays are larger than that
 LONGEST = 2**16  # items that are digested of a list of lists, dicts or arrays
-TEXT = 64  # a text takes as long as so many bytes
-NAMED = 8  # arrays that `arrays` names
-PLAIN = (bool, int, float, complex, str, bytes, date, timedelta, Decimal, np.generic)
+TEXT = 64  # digesting a text takes as long as digesting this many bytes
+NAMED = 8  # how many arrays `arrays` names
+TIMES = (date, timedelta, pd.Period, pd.Interval)
+PLAIN = (bool, int, float, complex, Decimal, np.generic, str, bytes, *TIMES)
 NOTHING = (type(None), type(pd.NA), type(pd.NaT))
 
 
 def load(project: Project, settings: RunSettings) -> Any:
-    """What `load_data` returns. Raises Refusal, in one line, when it can't load it."""
+    """What `load_data` returns. Raises Refusal, in one line, for its OSError or ValueError."""
     load_data = project.parts().load_data
     if load_data is None:
         return None
@@ -48,7 +49,7 @@ def load(project: Project, settings: RunSettings) -> Any:
         if isinstance(error, FileNotFoundError):
             hint = f"; {flag(named[0])} names where it is"
         why = (isinstance(error, OSError) and error.strerror) or reason(error)
-        why = re.sub(rf"^{re.escape(own[named[0]])}:? ", "", why)  # it has just been said
+        why = re.sub(rf"^{re.escape(own[named[0]])}:? ", "", why)  # the message begins with it
         raise Refusal(f"{settings.given(named[0])}: {why}{hint}") from None
 
 
@@ -60,9 +61,9 @@ def describe(data: Any) -> dict[str, Any]:
     digest: of all its arrays, numbers and texts, equal in each process; None when it has none
 
     It looks into dataclasses, dicts, lists, tuples, tables of pandas and SciPy, and all that NumPy
-    can make an array of. Objects of other classes are left out, a fitted transformer for one: the
-    rows that it made count. Of more than 256 MB, 64 blocks of each array are digested, evenly
-    spread (0.2 s). float64 counts as float32: its last bits depend on the processor.
+    can make an array of. Objects of other classes are left out, for example a fitted transformer:
+    the rows that it made count. Of more than 256 MB, 64 blocks of each array are digested, evenly
+    spread (0.2 s). float64 is digested as float32: its last bits depend on the processor.
     """
     leaves = list(_leaves(data))
     arrays = {name: leaf for name, leaf in leaves if isinstance(leaf, np.ndarray)}
@@ -85,9 +86,9 @@ def describe(data: Any) -> dict[str, Any]:
 
 
 def difference(was: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """How the data differ, in a line; None when they are the same.
+    """How the data has changed, in one line; None when it has not.
 
-    Their digests decide; where neither has one, their descriptions.
+    It compares the digests or, when neither has one, the descriptions.
     """
     decides = "digest" if was["digest"] or now["digest"] else "description"
     if was[decides] == now[decides]:
@@ -129,7 +130,10 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             for index in range(0, len(value), len(value) // LONGEST + 1):
                 yield from _leaves(value[index], f"{name}[{index}]")
     elif hasattr(value, "__array__"):
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except (TypeError, RuntimeError):  # of PyTorch: a sparse tensor, or one of bfloat16
+            return
         if not array.dtype.hasobject or (array.dtype == object and _are_plain(array.ravel())):
             yield name, array
         elif array.ndim:
@@ -145,7 +149,7 @@ def _cost(array: NDArray[Any]) -> int:
 
 
 def _blocks(array: NDArray[Any], part: float) -> Iterator[NDArray[Any]]:
-    """The array, or that part of it in blocks, the first and the last among them."""
+    """The whole array, or this part of it in blocks from its first item to its last."""
     flat: Any = array.reshape(-1) if part == 1 or array.flags.c_contiguous else array.flat
     count = 1 if part == 1 else BLOCKS
     size = math.ceil(array.size * part / count)
@@ -154,7 +158,7 @@ def _blocks(array: NDArray[Any], part: float) -> Iterator[NDArray[Any]]:
 
 
 def _stable(block: NDArray[Any]) -> NDArray[Any]:
-    """Numbers that are the same in each process."""
+    """The block as numbers that are the same in each process."""
     if block.dtype.hasobject:
         return pd.util.hash_array(block, categorize=False)
     if block.dtype == np.float64:

@@ -1,12 +1,13 @@
-"""What has changed since an experiment began, and what a resume may not change."""
+"""What has changed since an experiment began, and what a resume must not change."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..setting_types import as_text
 from ..settings import RunSettings
 from .record import Record
 
-# An experiment that is resumed keeps these.
+# A resume must not change these.
 FIXED = (
     "metric",
     "mode",
@@ -16,7 +17,7 @@ FIXED = (
     "scheduler",
     "grace_iterations",
 )
-# `extend` changes these, and NUM_SAMPLES.
+# `extend` may change these, and NUM_SAMPLES.
 STOPPING = (
     "max_iterations",
     "stop",
@@ -29,7 +30,7 @@ STOPPING = (
 
 
 def differences(record: Record, settings: RunSettings, space: dict[str, str]) -> list[str]:
-    """What makes this another experiment than the one recorded, one line each."""
+    """Why this is not the recorded experiment, one line for each difference."""
     was, found = record.content["search_space"], []
     for key in sorted({*was, *space}):
         old, new = was.get(key), space.get(key)
@@ -42,23 +43,19 @@ def differences(record: Record, settings: RunSettings, space: dict[str, str]) ->
     return found
 
 
-def limits_changed(record: Record, settings: RunSettings) -> list[str]:
-    """The limits that are not what they were, one line each: what `extend` is for."""
+def limits_changed(
+    record: Record, settings: RunSettings, fields: Sequence[str] = (*STOPPING, "num_samples")
+) -> list[str]:
+    """The limits that have changed, one line each: `extend` may change them."""
+    now = settings.model_dump(mode="json")
     return [
-        f"{settings.variable(field)}: was {as_text(old)!r}, is {as_text(new)!r}"
-        for field in (*STOPPING, "num_samples")
-        for new in [settings.model_dump(mode="json")[field]]
-        if (old := record.setting(field, new)) != new
+        f"{settings.variable(field)}: was {as_text(old)!r}, is {as_text(now[field])!r}"
+        for field in fields
+        if (old := record.setting(field, now[field])) != now[field]
     ]
 
 
-def stops_changed(record: Record, settings: RunSettings) -> bool:
-    """Whether one of the limits that end a trial, or all, is not what it was."""
-    now = settings.model_dump(mode="json")
-    return any(record.setting(field, now[field]) != now[field] for field in STOPPING)
-
-
 def brief(data: dict[str, Any]) -> str:
-    """The data in a few words."""
+    """The data in a few words; `data` is what `dataset.describe` returned."""
     digest = data["digest"]
     return f"{data['description']} ({f'digest {digest[:12]}' if digest else 'no digest'})"

@@ -1,21 +1,21 @@
 """One run at a time in an experiment's folder, also when two are started on two machines.
 
-The lock is a file in the experiment's folder that names its holder: a process, and the kernel on
-which it runs. Who finds a lock asks for a sign of life:
+The lock is a file in the experiment's folder that names its holder: a process, and the kernel that
+it runs on. A run that finds a lock checks whether its holder is alive:
 
-- On the same machine the process is asked: its id and when it began, counted from the boot, so
-  that a reused id, a zombie and a clock that is set all mean nothing. A process that lives holds
-  its lock however long it is silent.
-- Elsewhere nobody can ask it. Its holder touches the lock every SECONDS_BETWEEN_BEATS, in a thread
-  of its own, so that neither a long step nor an export keeps it silent. The lock of a holder that
-  has not done so while somebody watched for SECONDS_UNTIL_DEAD is dead. No two clocks are compared.
+- On the same machine it looks for the process, by its id and its start time since the boot: a
+  reused id, a zombie or a changed clock can't deceive it. A living process keeps its lock, however
+  long it is silent.
+- On another machine it can't look. Every holder touches its lock each SECONDS_BETWEEN_BEATS, in a
+  thread, so that a long step or an export does not delay it. A lock that is not touched while a run
+  watches it for SECONDS_UNTIL_DEAD is dead. (Only `is_running`, which can't wait, goes by clocks.)
 
-A dead lock is taken over by creating a file that is named by the dead holder's id, which only one
-can do: who is the last in this chain of files holds the experiment. The new holder then makes one
-file of it again.
+A run takes over a dead lock by creating a file named after the dead holder's id, which only one
+can do. These files form a chain. The last one names the holder, which replaces the chain by one
+file.
 
-No `flock`: many shared folders don't honour it, and a bucket has none, so that all of this would
-be needed beside it.
+Not `flock`: many shared folders ignore it, and a bucket has none, so all of this would still be
+needed.
 """
 
 import contextlib
@@ -39,9 +39,9 @@ SECONDS_TO_LOOK_AGAIN = 1.0
 
 
 class LockLost(BaseException):
-    """Another run has taken the experiment, while this one was asleep for too long.
+    """Another run has taken the experiment while this one was suspended.
 
-    No Exception: Ray would take one that a callback raises for a fault of the trial.
+    Not an Exception: Ray treats an exception of a callback as a failure of the trial.
     """
 
 
@@ -51,7 +51,7 @@ def is_lock(entry: str) -> bool:
 
 
 class ExperimentLock:
-    """This run's hold on its experiment. A thread shows that it lives, until `release`."""
+    """This run's lock of its experiment. A thread touches it until `release`."""
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
@@ -63,14 +63,15 @@ class ExperimentLock:
         self._thread = threading.Thread(target=self._beat, name="experiment lock", daemon=True)
 
     def acquire(self) -> None:
-        """Take the lock. Raises Refusal when another run holds it, OSError without a storage."""
+        """Take the lock. Raises Refusal when another run has it, OSError when the storage fails."""
         tried: str | None = None
         while True:
             free, holder = _last(self.folder)
             if self._is(holder):
                 break
-            if tried is not None:  # others have made one file of the chain meanwhile
-                self._withdraw(tried)
+            # A file of ours that is not the last: others have made one file of the chain.
+            if tried is not None and self.folder.read(tried) == self._content:
+                self.folder.delete(tried)
             if holder is not None and _lives(self.folder, holder, watch=True):
                 raise Refusal(
                     f"{self.folder.name!r} is being run now, by process {holder.pid} on"
@@ -78,7 +79,7 @@ class ExperimentLock:
                 )
             self.folder.create(self._content, free)
             tried = free
-            if not self.folder.local:  # of two that create it in a bucket, the last one stays
+            if not self.folder.local:  # in a bucket, the last of two that create it stays
                 time.sleep(SECONDS_TO_LOOK_AGAIN)
         if tried != FILE:
             self.folder.write(self._content, FILE)
@@ -86,7 +87,7 @@ class ExperimentLock:
             if entry.startswith(f"{FILE}."):
                 self.folder.delete(entry)
         self._seen = time.time()
-        # The thread takes no signal that the main thread blocks for a while.
+        # The thread gets no signals: the main thread blocks some of them for a while.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._thread.start()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -94,34 +95,29 @@ class ExperimentLock:
     def _is(self, holder: Holder | None) -> bool:
         return holder is not None and holder.id == self.holder.id
 
-    def _withdraw(self, file: str) -> None:
-        if self.folder.read(file) == self._content:
-            self.folder.delete(file)
-
     def release(self) -> None:
-        """Let the next run have the experiment, unless it has it already."""
+        """Give the lock back, unless another run has taken it."""
         self._ended.set()
         if self._thread.ident is not None:
             self._thread.join(SECONDS_TO_ANSWER)
         if self._thread.is_alive() or self.holder.pid != os.getpid():
-            return  # the storage does not answer; or this is a fork, which holds nothing
+            return  # the storage does not answer; or this is a fork, which has no lock
         if self._holds():
             self.folder.delete(FILE)
 
     def _holds(self) -> bool:
         now = time.time()  # before looking: this process may be suspended at any moment
-        if not self._lost and self._is(_last(self.folder)[1]):
+        self._lost = self._lost or not self._is(_last(self.folder)[1])
+        if not self._lost:
             self._seen = now
-        else:
-            self._lost = True
         return not self._lost
 
     def _beat(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_BEATS):
-            with contextlib.suppress(Exception):  # a failing storage is reported at the end
+            with contextlib.suppress(Exception):  # the end of the run reports a failing storage
                 if not self._holds():
                     return
-                if self.folder.local:  # only touched: what another may have written stays
+                if self.folder.local:  # not written: another run may have taken it just now
                     os.utime(self.folder.at(FILE))
                 else:
                     self.folder.write(self._content, FILE)
@@ -135,9 +131,9 @@ class ExperimentLock:
             )
 
     def renew(self) -> None:
-        """The same, when it has not been seen for a while: cheap, for each result of a trial.
+        """Call `keep` if the last look is some seconds old: cheap enough for each result.
 
-        Who was suspended for long enough to lose the lock has not seen it for longer than that.
+        If this process was suspended for long enough to lose the lock, its last look is older.
         """
         if self._lost or abs(time.time() - self._seen) > SECONDS_BETWEEN_BEATS:
             with contextlib.suppress(OSError):
@@ -145,12 +141,12 @@ class ExperimentLock:
 
 
 def _last(folder: Folder) -> tuple[str, Holder | None]:
-    """Who took the lock last, and the file by whose creation the next one takes it."""
+    """The file that the next holder has to create, and the present holder."""
     files, holder = [FILE], None
     while (content := folder.read(files[-1])) is not None:
         try:
             holder = Holder.model_validate_json(content)
-        except ValidationError:  # of an earlier version, or empty after a power cut
+        except ValidationError:  # written by an older version, or empty after a power cut
             unique = hashlib.sha256(content + files[-1].encode()).hexdigest()[:32]
             holder = Holder(id=unique, host="an unknown host", kernel="", pid=0, began=0)
         files.append(f"{FILE}.{holder.id}")
@@ -160,9 +156,9 @@ def _last(folder: Folder) -> tuple[str, Holder | None]:
 
 
 def _lives(folder: Folder, holder: Holder, *, watch: bool) -> bool:
-    """Whether the holder of a lock lives.
+    """Whether the holder of a lock is alive.
 
-    watch: wait for a sign of life of one on another machine, instead of going by the clocks
+    watch: if it is on another machine, watch its lock instead of comparing clocks
     """
     if holder.kernel == this_kernel():
         return holder.lives()
@@ -177,13 +173,13 @@ def _lives(folder: Folder, holder: Holder, *, watch: bool) -> bool:
     while time.monotonic() - since < SECONDS_UNTIL_DEAD:
         time.sleep(min(SECONDS_TO_LOOK_AGAIN, SECONDS_BETWEEN_BEATS))
         if (now := _touched(folder)) != before:
-            return now != 0  # else it has ended
+            return now != 0  # 0: the lock was deleted
     return False
 
 
 def _touched(folder: Folder) -> int:
-    """When the lock was last touched, in nanoseconds of the storage's clock."""
-    folder.read(FILE)  # NFS asks its server when a file is opened, and not before
+    """When the lock was last touched, in nanoseconds of the storage's clock; 0 without a lock."""
+    folder.read(FILE)  # NFS asks its server only when a file is opened
     return int(folder.filesystem.get_file_info(folder.at(FILE)).mtime_ns or 0)
 
 
@@ -195,7 +191,7 @@ def is_running(folder: Folder) -> bool:
 
 @contextlib.contextmanager
 def locked(folder: Folder) -> Iterator[ExperimentLock]:
-    """Hold the experiment for this run. Raises Refusal when another run does."""
+    """Lock the experiment for this run. Raises Refusal when another run holds the lock."""
     lock = ExperimentLock(folder)
     try:
         try:

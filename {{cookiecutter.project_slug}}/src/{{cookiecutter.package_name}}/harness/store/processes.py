@@ -1,16 +1,17 @@
-"""The process that holds an experiment: what names it, and whether it still lives."""
+"""The process that holds an experiment's lock: what identifies it, and whether it is alive."""
 
 import os
 import platform
 import uuid
 from pathlib import Path
+from typing import Self
 
 import psutil
 from pydantic import BaseModel, Field
 
 
 class Holder(BaseModel):
-    """What a lock says of the process that holds it."""
+    """The process that holds a lock, as the lock's file names it."""
 
     id: str = Field(pattern="^[0-9a-f]{32}$")
     host: str
@@ -19,7 +20,7 @@ class Holder(BaseModel):
     began: float
 
     @classmethod
-    def this_process(cls) -> "Holder":
+    def this_process(cls) -> Self:
         return cls(
             id=uuid.uuid4().hex,
             host=platform.node(),
@@ -29,32 +30,30 @@ class Holder(BaseModel):
         )
 
     def lives(self) -> bool:
-        """Whether the process, which is one of this machine, lives. A suspended one does.
+        """Whether the process, which is on this machine, is alive, or suspended.
 
-        One that was killed stays as a zombie until its parent looks.
+        A zombie is not: a killed process stays as one until its parent waits for it.
         """
-        if not psutil.pid_exists(self.pid):
-            return False
         try:
             process = psutil.Process(self.pid)
             return process.status() != psutil.STATUS_ZOMBIE and (
-                abs(_began(process) - self.began) < 2  # the boot is known to the second
+                abs(_began(process) - self.began) < 2  # boot_time() is in whole seconds
             )
-        except psutil.ZombieProcess:
+        except psutil.NoSuchProcess:  # or it has just become a zombie
             return False
-        except psutil.Error:  # another user's, which this one may not look at
+        except psutil.Error:  # another user's process, which is hidden from this one
             return True
 
 
 def _began(process: psutil.Process) -> float:
-    """When a process began. On Linux in seconds after the boot, which setting a clock leaves."""
+    """When a process began; on Linux in seconds since the boot, whatever clock is changed."""
     return process.create_time() - (psutil.boot_time() if psutil.LINUX else 0)
 
 
 def this_kernel() -> str:
-    """What numbers the processes: this boot of this machine, or a container on it."""
+    """What gives out process ids: this machine since its boot, or a container on it."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return platform.node()

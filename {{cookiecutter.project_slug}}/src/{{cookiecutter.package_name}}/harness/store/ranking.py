@@ -1,4 +1,4 @@
-"""Which trial is the best: the one rule, for trials of Ray and for saved ones."""
+"""Which trial is the best: one rule for Ray's trials and for saved ones."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from ..settings import RunSettings
 
 
 class Ranked(Protocol):
-    """A trial that has reported. metric_analysis: of each metric, its min, max, avg, last, …"""
+    """A trial. metric_analysis: the min, max, avg, last, … of each metric."""
 
     @property
     def metric_analysis(self) -> Mapping[str, Mapping[str, float]]: ...
@@ -20,7 +20,7 @@ T = TypeVar("T", bound=Ranked)
 
 @dataclass(frozen=True)
 class Ranking:
-    """METRIC, MODE and SCOPE: by what, which way, and which results of a trial count."""
+    """METRIC, MODE and SCOPE: what is compared, which way, and which results of a trial count."""
 
     metric: str
     mode: str
@@ -32,17 +32,17 @@ class Ranking:
 
     @property
     def sign(self) -> int:
-        """1 where more is better, -1 where less is."""
+        """1 if more is better, -1 if less is."""
         return 1 if self.mode == "max" else -1
 
     def score(self, trial: Ranked) -> float:
-        """What METRIC is of a trial, by SCOPE; NaN when it has reported none."""
+        """METRIC of a trial, by SCOPE; NaN when it has reported none."""
         known = trial.metric_analysis.get(self.metric, {})
         value = known.get(self.mode if self.scope == "all" else self.scope)
         return math.nan if value is None else float(value)
 
     def sorted(self, trials: Iterable[T]) -> list[T]:
-        """The best first, those without a finite METRIC last; else as they were."""
+        """The trials, best first, those without a finite METRIC last; ties keep their order."""
 
         def key(trial: T) -> float:
             score = self.score(trial)
@@ -51,7 +51,7 @@ class Ranking:
         return sorted(trials, key=key)
 
     def best(self, trials: Iterable[T]) -> list[T]:
-        """Those with a finite METRIC, the best first."""
+        """The trials with a finite METRIC, best first."""
         return [trial for trial in self.sorted(trials) if math.isfinite(self.score(trial))]
 
     def of_result(self, result: Mapping[str, Any]) -> float:

@@ -1,4 +1,4 @@
-"""experiment.json: what was run, so that next month somebody can say it, and run it again."""
+"""experiment.json: what was run, with all that is needed to run it again."""
 
 import contextlib
 import json
@@ -26,8 +26,8 @@ from .storage import Folder
 
 FILE = "experiment.json"
 DIFF = "uncommitted.diff"
-HALF = "half-a-copy"  # there while `extend --into` copies
-# Not part of what an experiment is: where it is kept, and how it was started.
+HALF = "half-a-copy"  # exists while `extend --into` copies
+# Settings of a command, not of the experiment: where it is kept, and how it was started.
 OF_THE_COMMAND = {"name", "resume", "into", "storage_path", "export_path", "export_replace"}
 
 
@@ -38,27 +38,27 @@ def now() -> str:
 def experiments(storage: Folder) -> list[str]:
     """The names of the experiments that a storage path holds."""
     folders = (name for name, info in storage.files().items() if not info.is_file)
-    shown = (name for name in folders if not name.startswith("."))  # others are being deleted
+    shown = (name for name in folders if not name.startswith("."))  # the others: being deleted
     return sorted(name for name in shown if FILE in storage.files(name))
 
 
 def open_storage(settings: RunSettings) -> Folder:
-    """The folder STORAGE_PATH. Raises Refusal when it doesn't answer."""
+    """The folder STORAGE_PATH. Raises Refusal when the storage doesn't answer."""
     with refused(settings.given("storage_path")):
         return Folder.open(settings.storage_path)
 
 
 class Record:
-    """An experiment's record, kept beside Ray's own state in the experiment's folder."""
+    """An experiment's record: experiment.json, beside Ray's state in the experiment's folder."""
 
     def __init__(self, folder: Folder, content: dict[str, Any]) -> None:
         self.folder, self.name, self.content = folder, folder.name, content
 
     @classmethod
     def load(cls, folder: Folder) -> Self | None:
-        """The record in a folder, None where there is none.
+        """The record in a folder, or None.
 
-        Raises Refusal when it is not what `save` writes, OSError when the storage fails.
+        Raises Refusal when the file is damaged, OSError when the storage fails.
         """
         text = folder.read(FILE)
         if text is None:
@@ -72,7 +72,7 @@ class Record:
 
     @classmethod
     def find(cls, settings: RunSettings) -> Self:
-        """The record of the experiment NAME. Raises Refusal where none can be read."""
+        """The record of the experiment NAME. Raises Refusal when it can't be read."""
         storage, name = open_storage(settings), str(settings.name)
         with refused(settings.given("storage_path")):
             record = cls.load(storage / name)
@@ -90,7 +90,7 @@ class Record:
         points: list[dict[str, Any]],
         data: dict[str, Any],
     ) -> Self:
-        """data: what `dataset.describe` says of it"""
+        """Make the record of a new experiment; `data` is what `dataset.describe` returned."""
         content = {
             "name": folder.name,
             "package": package,
@@ -125,7 +125,7 @@ class Record:
             raise Refusal(f"{self.name}: {reason(error)}") from None
 
     def foreign(self, project: Project) -> str | None:
-        """Why a project can't resume the experiment: Ray's state names its modules."""
+        """Why a project can't resume the experiment, or None: Ray's state names its modules."""
         package = self.content["package"]
         if package == project.package:
             return None
@@ -136,7 +136,7 @@ class Record:
         self.folder.write(text.encode(), FILE)
 
     def start_run(self, configuration: Configuration) -> None:
-        """Write down a run before its first trial, with all that it depends on."""
+        """Record a run, before its first trial, with all that it depends on."""
         code, diff = code_state(configuration.project.folder)
         if diff:
             code["diff"] = f"{len(self.content['runs']) + 1}-{DIFF}"
@@ -175,11 +175,11 @@ class Record:
         self.save()
 
     def setting(self, field: str, otherwise: Any = None) -> Any:
-        """A setting as experiment.json has it; there may be new ones, which it has not."""
+        """A setting in experiment.json; `otherwise` for one that is newer than the file."""
         return self.content["settings"].get(field, {"value": otherwise})["value"]
 
     def restored(self, configuration: Configuration) -> Configuration:
-        """The settings to resume with: what is not given now is as it was. Raises Refusal."""
+        """The settings to resume with: recorded, unless they are given now. Raises Refusal."""
         given = {field for field, origin in configuration.origins.items() if origin != DEFAULT}
         values = self._values(configuration.settings, given)
         try:
@@ -194,13 +194,13 @@ class Record:
         return Configuration(configuration.project, settings, origins, configuration.overridden)
 
     def settings(self, now: RunSettings, given: Collection[str]) -> RunSettings:
-        """The experiment's settings, to look at it; those that are `given` as they are now."""
+        """The settings to look at the experiment with: recorded, unless they are `given` now."""
         values = self._values(now, given)
         try:
             return type(now)(**values)
-        except ValidationError as error:  # the project has changed; here they need not be valid
+        except ValidationError as error:  # the project has changed; invalid ones do no harm here
             wrong = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
-        with contextlib.suppress(ValidationError):  # of those that go together
+        with contextlib.suppress(ValidationError):  # a rule for several settings
             rest = {field: value for field, value in values.items() if field not in wrong}
             now = type(now)(**rest)
         return now.model_copy(update={field: values[field] for field in wrong})
@@ -213,7 +213,7 @@ class Record:
         return {**now.model_dump(), **{field: self.setting(field) for field in kept}}
 
     def command(self, settings: type[RunSettings]) -> str:
-        """The `run` command that repeats the experiment from the start, under a name to choose."""
+        """The `run` command that repeats the experiment from the start; it lacks the new name."""
         words = []
         for field in self.content["settings"]:
             if field not in settings.model_fields or field in OF_THE_COMMAND:
@@ -224,7 +224,7 @@ class Record:
 
 
 def _first(error: ValidationError) -> str:
-    """Where pydantic found the first mistake, and which."""
+    """The first mistake that pydantic found, and where."""
     first = error.errors(include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     return f"{where}: {first['msg']}" if where else first["msg"]

@@ -1,4 +1,4 @@
-"""What the readers of experiment.json rely on. Other versions may have written more."""
+"""The parts of experiment.json that are read. Other versions of the harness may write more."""
 
 from typing import Any
 

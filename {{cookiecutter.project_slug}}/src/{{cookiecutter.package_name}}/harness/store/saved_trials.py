@@ -1,4 +1,4 @@
-"""What is saved of an experiment's trials, read without Ray: nothing in it is executed."""
+"""The saved trials of an experiment, read without Ray. No saved code is executed."""
 
 import fnmatch
 import hashlib
@@ -14,23 +14,23 @@ from typing import Any
 from .storage import Folder
 
 EXPERIMENT = "experiment_state-*.json"
-ERROR, TERMINATED, PENDING = "ERROR", "TERMINATED", "PENDING"  # as Ray calls them
-NOT_STARTED = "not started"  # METRIC_GOAL, or another limit of the whole, was reached before
-PICKLED = "CLOUDPICKLE_FALLBACK"  # as Ray marks what JSON has no form for
+ERROR, TERMINATED, PENDING = "ERROR", "TERMINATED", "PENDING"  # Ray's names
+NOT_STARTED = "not started"  # METRIC_GOAL, or another limit of the experiment, was reached before
+PICKLED = "CLOUDPICKLE_FALLBACK"  # how Ray marks a value that is not JSON
 POSITIONS = {"FRAME", "MEMOIZE", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"}  # in a pickle
-FIXED = "fixed "  # how the description of a value that is not tuned begins
+FIXED = "fixed "  # begins the description of a value that is not tuned
 
 
 @dataclass
 class SavedTrial:
     """One trial of a saved state.
 
-    number: in the order in which they were sampled, from 0
-    folder: below the experiment's
-    parameters: what was chosen for it (`chosen`); config: all that it is given
+    number: its place in the order of sampling, from 0
+    folder: its name, in the experiment's folder
+    parameters: its values of the hyperparameters (`chosen`); config: its whole configuration
     last: its last result
     metric_analysis: each metric's max, min, avg, last, last-5-avg, last-10-avg
-    error_file: in its folder; None without a failure
+    error_file: its name, in the trial's folder; None if the trial never failed
     """
 
     id: str
@@ -45,21 +45,21 @@ class SavedTrial:
 
     @property
     def iterations(self) -> int:
-        """Results so far."""
+        """The number of results so far."""
         return int(self.last.get("training_iteration", 0))
 
 
 def newest_state(folder: Folder) -> str | None:
-    """The newest state file of an experiment; None when there is none."""
+    """The name of an experiment's newest state file, or None."""
     return max(fnmatch.filter(folder.files(), EXPERIMENT), default=None)
 
 
 def load(folder: Folder, names: Collection[str] = ()) -> list[SavedTrial]:
-    """The trials of the newest state, in the order in which they were sampled.
+    """The trials of the newest state, in the order of sampling; empty if nothing was saved.
 
-    names: what is tuned, for `parameters`
+    names: the names of the hyperparameters, for `parameters`
 
-    Empty when nothing has been saved. Raises ValueError when it can't be read.
+    Raises ValueError when the state can't be read.
     """
     file = newest_state(folder)
     if file is None:
@@ -88,16 +88,16 @@ def _trial(trial: dict[str, Any], run: dict[str, Any], names: Collection[str]) -
 
 
 def tuned(search_space: dict[str, str]) -> list[str]:
-    """The names of what is tuned, by the description that experiment.json has of the space."""
+    """The names of the hyperparameters; search_space: as experiment.json describes it."""
     return [name for name, text in search_space.items() if not text.startswith(FIXED)]
 
 
 def flat(
     config: Any, names: Collection[str] = (), lists: bool = True, above: str = ""
 ) -> Iterator[tuple[str, Any]]:
-    """The values of a nested configuration, by name; those of `names` stay whole.
+    """The values of a nested configuration, by name; the values of `names` stay whole.
 
-    lists: whether the values in a list have names too
+    lists: whether lists are nested too
     """
     kinds = (dict, list) if lists else dict
     for key, value in config.items() if isinstance(config, dict) else enumerate(config):
@@ -109,10 +109,10 @@ def flat(
 
 
 def chosen(config: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """What was chosen for a trial, by name, as it is now: SCHEDULER=pbt changes it.
+    """A trial's present values of the hyperparameters, by name (SCHEDULER=pbt changes them).
 
     config: as Ray saves it, in JSON
-    names: what is tuned; where that is a choice of dictionaries, each of their values has a name
+    names: the hyperparameters; a value that is a dictionary gets a name for each of its values
     """
     config = json.loads(json.dumps(config), object_hook=readable)
     tuned = {name: value for name, value in flat(config, names) if name in names}
@@ -120,9 +120,9 @@ def chosen(config: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
 
 
 def readable(value: dict[str, Any]) -> Any:
-    """A JSON object of Ray's saved state; a pickled value in it becomes its name, or its number.
+    """A JSON object of Ray's saved state, where a pickled value becomes its name, or a number.
 
-    Its pickle is read, but nothing in it is executed but what makes NumPy's numbers.
+    The pickle is read without executing it, except for NumPy's numbers.
     """
     if value.get("_type") != PICKLED:
         return value
@@ -130,10 +130,10 @@ def readable(value: dict[str, Any]) -> Any:
     try:
         return _Reader(io.BytesIO(content)).load().item()
     except _Name as name:
-        if content.endswith(b"\x93\x94."):  # STACK_GLOBAL, MEMOIZE, STOP: a name is all
+        if content.endswith(b"\x93\x94."):  # STACK_GLOBAL, MEMOIZE, STOP: only a name
             return str(name)
         kind = str(name).removeprefix("ray.cloudpickle.cloudpickle._make_")  # a lambda: "function"
-        # Their order, and which of them are written twice, is not the same in each process.
+        # A set: their order, and which of them are repeated, differ from process to process.
         parts = {repr(a) for op, a, _ in pickletools.genops(content) if op.name not in POSITIONS}
         text = repr(sorted(parts))
         return f"{kind} {hashlib.sha256(text.encode()).hexdigest()[:6]}"
@@ -142,7 +142,7 @@ def readable(value: dict[str, Any]) -> Any:
 
 
 class _Name(Exception):
-    """The first name in a pickle: a function's, or an object's class."""
+    """The first name in a pickle: of a function, or of an object's class."""
 
 
 class _Reader(pickle.Unpickler):
@@ -153,29 +153,29 @@ class _Reader(pickle.Unpickler):
 
 
 def without_colours(text: str) -> str:
-    """An error's text without the colours that Ray gave it for the terminal of the run."""
+    """The text of an error without the colours that Ray added for the terminal."""
     from rich.text import Text
 
     return Text.from_ansi(text).plain
 
 
 def word(status: str, last: dict[str, Any], metric: str, iterations: int, running: bool) -> str:
-    """How a trial ended, or where it is, in a word or two.
+    """The status of a trial in a word or two, as `trials` shows it.
 
-    status, last: Ray's word for it, and the trial's last result
-    iterations: MAX_ITERATIONS; a trial that ended before was stopped by its metric
+    status, last: Ray's status, and the trial's last result
+    iterations: MAX_ITERATIONS; a trial that ended earlier was stopped early
     running: whether the experiment is running
     """
+    done = last.get("training_iteration", 0)
     if status == ERROR:
         return "failed"
     if status == TERMINATED:
-        if not last.get("training_iteration"):
+        if not done:
             return NOT_STARTED
         value = last.get(metric)
         if not isinstance(value, int | float) or not math.isfinite(value):
             return "not finite"
-        whole = last.get("training_iteration", 0) >= iterations
-        return "completed" if whole else "stopped early"
-    if status == PENDING and not last.get("training_iteration"):
+        return "completed" if done >= iterations else "stopped early"
+    if status == PENDING and not done:
         return "pending"
     return "running" if running else "unfinished"

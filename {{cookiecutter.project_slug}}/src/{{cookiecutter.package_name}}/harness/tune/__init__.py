@@ -1,4 +1,4 @@
-"""What `tune.run` is given: the Trainable's base, search, schedulers, stopping, loggers."""
+"""What `tune.run` gets: the base of the Trainable, search, schedulers, stoppers, loggers."""
 
 from .failures import last_line
 from .generators import Generators

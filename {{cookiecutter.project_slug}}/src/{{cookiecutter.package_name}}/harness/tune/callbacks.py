@@ -1,6 +1,6 @@
-"""All callbacks of a run, as one, whose state survives a change of what VERBOSE or LOGGERS add.
+"""All callbacks of a run, as one callback that saves their states by class name.
 
-Ray saves the state of a callback by its position in a list.
+Ray saves the state of a callback by its position in the list, which VERBOSE and LOGGERS change.
 """
 
 import os
@@ -18,22 +18,22 @@ from .stopping import by_class_name, current_stopper
 
 
 class Callbacks(CallbackList):
-    """All callbacks of a run, as the one that Ray gets. Their states are saved by class name.
+    """All callbacks of a run, as the one callback that Ray gets.
 
-    One that was added since starts new; the state of one that is gone is ignored. An exception of a
-    callback ends the run.
+    After a resume, a new callback starts without a state, and the state of one that was removed is
+    ignored. An exception of a callback ends the run.
 
-    project: what each callback's `setup` finds as `info["project"]`, beside what Ray tells it
+    project: passed to each callback's `setup` as `info["project"]`
     """
 
     def __init__(self, *callbacks: Callback, project: Project | None = None) -> None:
         super().__init__([_EndingTrials(), *callbacks])
         self.project = project
         self._failed: Exception | None = None
-        # Ray does not see the loggers in here, and would add its own.
+        # Ray does not see the loggers in this list, and would add its own.
         os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
 
-    def setup(self, **info: Any) -> None:  # type: ignore[override]  # as Ray's list has it
+    def setup(self, **info: Any) -> None:  # type: ignore[override]  # as in Ray's CallbackList
         if self._failed is not None:
             raise self._failed
         super().setup(project=self.project, **info)  # type: ignore[no-untyped-call]
@@ -41,11 +41,11 @@ class Callbacks(CallbackList):
     def get_state(self) -> dict[str, Any] | None:
         named = by_class_name(self._callbacks)
         states = {name: callback.get_state() for name, callback in named.items()}
-        # Each by itself: one that is gone may have left objects of a class that is gone too.
+        # Pickled one by one: the class of a removed callback's state may have been removed too.
         return {name: cloudpickle.dumps(its) for name, its in states.items() if its} or None
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Called by Ray, which would take an exception for a reason to start a new experiment."""
+        """Called by Ray, which would start a new experiment after an exception here."""
         try:
             for name, callback in by_class_name(self._callbacks).items():
                 if name in state:
@@ -55,7 +55,7 @@ class Callbacks(CallbackList):
 
 
 class _EndingTrials(Callback):
-    """Lets the stopper of the run know which trials end: `stop_all` waits for them."""
+    """Tells the run's stopper which trials are ending: its `stop_all` waits for them."""
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         if (stopper := current_stopper()) is not None:
@@ -75,6 +75,6 @@ class _EndingTrials(Callback):
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Its worker is lost; it may have to wait for another."""
+        """The trial's worker is lost, and it may have to wait for another."""
         if (stopper := current_stopper()) is not None:
             stopper.told.discard(trial.trial_id)

@@ -1,7 +1,7 @@
-"""The search space as text: to be read, kept in experiment.json, and compared.
+"""The search space as text, which experiment.json keeps and a resume compares.
 
-The text is the same in every process: of a function it has a digest of the code, of an object a
-digest of its content.
+The text is the same in every process. It has a digest of the code of a function, and of the content
+of an object.
 """
 
 import hashlib
@@ -17,9 +17,9 @@ from .space import Space, constants, variables
 
 
 def describe_space(space: Space) -> dict[str, str]:
-    """What the space says of each name, to be read, kept and compared: what is tuned first.
+    """The description of each value of the space, by name, hyperparameters first.
 
-    It is the same in every process. Raises ValueError, in one line, for what can't be described.
+    Raises ValueError, in one line, for a value that can't be described.
     """
     fixed, found = constants(space), {}
     for name, value in ({k: domain for k, (_, domain) in variables(space).items()} | fixed).items():
@@ -33,8 +33,8 @@ def describe_space(space: Space) -> dict[str, str]:
 def describe(value: Any, inside: tuple[FunctionType, ...] = ()) -> str:
     """A domain, or a value in one, as text.
 
-    inside: the functions whose code is being described; of objects that they use, and of other
-    modules' functions, only the name counts
+    inside: the functions whose code is being described. Objects that they use, and functions of
+        other modules, are described by name only.
 
     Raises ValueError for an object whose content can't be read.
     """
@@ -66,7 +66,7 @@ def describe(value: Any, inside: tuple[FunctionType, ...] = ()) -> str:
 
 
 def _sampler(sampler: Any) -> str:
-    """How it draws: LogUniform q=0.1, Normal mean=0 sd=1."""
+    """The sampler and its arguments: LogUniform q=0.1, Normal mean=0 sd=1."""
     own = {key: value for key, value in vars(sampler).items() if key != "sampler"}
     inner = getattr(sampler, "sampler", None)
     how = _sampler(inner) if inner else type(sampler).__name__.strip("_")
@@ -78,9 +78,9 @@ def _digest(text: str) -> str:
 
 
 def _code(function: FunctionType, inside: tuple[FunctionType, ...]) -> str:
-    """What a function does: its code, its defaults, and the values that it finds outside."""
+    """What a function does: its code, its defaults, its closure, and the globals that it uses."""
     codes, parts = [function.__code__], list[Any]()
-    for code in codes:  # it grows: functions within the function
+    for code in codes:  # which grows by the functions inside the function
         parts += [code.co_code, code.co_names]
         for constant in code.co_consts:
             if isinstance(constant, CodeType):
@@ -94,7 +94,7 @@ def _code(function: FunctionType, inside: tuple[FunctionType, ...]) -> str:
 
 
 def _content(value: Any, name: str) -> str:
-    """What an object holds, as its pickle does, but the same in every process."""
+    """The content of an object, as pickle would save it, but the same in every process."""
     try:
         made = value.__reduce_ex__(2)
         if isinstance(made, str):

@@ -10,8 +10,8 @@ from ..store.saved_trials import without_colours
 
 
 def cause(trial: Trial) -> str:
-    """The traceback of a failed trial, as far as the storage gives it."""
-    if ray.is_initialized():  # while it runs: not yet copied to the storage
+    """The traceback of a failed trial, or why it can't be read."""
+    if ray.is_initialized():  # during a run, when it may not be in the storage yet
         with contextlib.suppress(OSError, AttributeError):
             text = Path(str(trial.error_file)).read_text(errors="replace")
             return without_colours(text.rstrip())
@@ -22,5 +22,5 @@ def cause(trial: Trial) -> str:
 
 
 def last_line(trial: Trial) -> str:
-    """What a failed trial raised, without where."""
+    """The last line of a failed trial's traceback: what it raised."""
     return next(reversed(cause(trial).splitlines()), "no cause known")

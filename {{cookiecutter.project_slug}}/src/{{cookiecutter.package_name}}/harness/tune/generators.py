@@ -1,8 +1,8 @@
-"""The global random generators, of Python, NumPy and PyTorch, as one trial has them.
+"""The global random generators of Python, NumPy and PyTorch, with a state for each trial.
 
-A worker takes one trial after the other, and a test several in turn, in one process. So each trial
-has a state of its own, made of its seed; it is in place while a method of the trial runs, and part
-of each checkpoint. PyTorch counts only where the project imports it.
+A worker runs one trial after the other, and a test may alternate between several in one process. So
+each trial has its own state, which starts with its seed, is set while a method of the trial runs,
+and is part of each checkpoint. PyTorch's generators are included if the project imports it.
 """
 
 import io
@@ -18,14 +18,14 @@ State = dict[str, Any]
 
 
 class Generators:
-    """The state of a trial's generators; a context in which it is that of the process.
+    """The state of a trial's generators; inside the context, the process has this state.
 
     Parameters
     ----------
     seed : int
-        What they start with: the trial's `config["seed"]`.
+        The first state: the trial's `config["seed"]`.
     file : str
-        The file's name in a checkpoint.
+        The name of the state's file in a checkpoint.
     """
 
     def __init__(self, seed: int, file: str = FILE) -> None:
@@ -37,7 +37,7 @@ class Generators:
         self._outside.append(_state())
         if not self._state:
             random.seed(self.seed)
-            np.random.seed(self.seed % 2**32)  # noqa: NPY002  # the global one is meant
+            np.random.seed(self.seed % 2**32)  # noqa: NPY002  # the global generator is meant
         if "torch" in sys.modules and "torch" not in self._state:
             sys.modules["torch"].manual_seed(self.seed)
         _set(self._state)
@@ -48,20 +48,20 @@ class Generators:
         _set(self._outside.pop())
 
     def save(self, folder: Path) -> None:
-        """Write the state into a checkpoint, without pickle."""
+        """Write the state into a checkpoint, without pickle; only inside the context."""
         buffer = io.BytesIO()
         np.savez(buffer, **_state())
         (folder / self.file).write_bytes(buffer.getvalue())
 
     def load(self, folder: Path) -> None:
-        """Take over the state of a checkpoint, in the context; older checkpoints have none."""
+        """Set the state of a checkpoint, if it has one; only inside the context."""
         if (folder / self.file).exists():
             with np.load(folder / self.file, allow_pickle=False) as saved:
                 _set(dict(saved))
 
 
 def _state() -> State:
-    """The state of the process's generators, as arrays."""
+    """The present state of the process's generators, as arrays."""
     _, words, following = random.getstate()
     _, key, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
     state = {

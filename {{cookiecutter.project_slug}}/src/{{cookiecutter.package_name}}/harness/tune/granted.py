@@ -1,4 +1,4 @@
-"""Which CPUs and GPUs of its machine a trial, or a worker of it, may use."""
+"""Which CPUs and GPUs of its machine a trial, or one of its workers, may use."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -12,19 +12,19 @@ from ..project import Granted
 def granted(resources: Any, *, by_ray: bool) -> Granted:
     """What a trial may use of its machine.
 
-    resources: its placement group; by_ray: whether it runs in a worker; else it gets no GPU
+    resources: the trial's placement group; by_ray: whether Ray runs it; if not, it gets no GPU
     """
     is_own = resources is not None and not resources.head_bundle_is_empty
     return grant(resources.bundles[0] if is_own else {}, ray.get_gpu_ids() if by_ray else [])
 
 
 def granted_to_worker() -> Granted:
-    """What the Ray actor may use that asks: see `Workers`."""
+    """What the calling Ray actor may use, as one of `Workers`."""
     return grant(ray.get_runtime_context().get_assigned_resources(), ray.get_gpu_ids())
 
 
 def grant(bundle: Mapping[str, float], gpu_ids: Sequence[Any]) -> Granted:
-    """What a process may use that has this bundle, and these GPUs."""
+    """What a process with this bundle and these GPUs may use."""
     return Granted(
         cpus=min(int(bundle.get("CPU", 1)) or 1, os.cpu_count() or 1),
         gpus=bundle.get("GPU", 0.0) if gpu_ids else 0.0,
@@ -33,6 +33,6 @@ def grant(bundle: Mapping[str, float], gpu_ids: Sequence[Any]) -> Granted:
 
 
 def _position(gpu_id: str) -> int:
-    """Where a GPU is among those that the process sees: Ray shows it its own alone, or all."""
+    """The position of a GPU among those that are visible: its own ones only, or all."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     return visible.index(gpu_id) if gpu_id in visible else int(gpu_id)

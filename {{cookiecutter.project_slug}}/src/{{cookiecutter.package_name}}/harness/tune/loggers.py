@@ -1,4 +1,4 @@
-"""The loggers of a run, which repeat and lose nothing when a trial is resumed."""
+"""The loggers of a run, which neither repeat nor lose results when a trial is resumed."""
 
 import contextlib
 import functools
@@ -21,11 +21,11 @@ from .space import plain
 
 
 class _TableLogger(LoggerCallback):
-    """A logger that continues a file that it has, and else takes it from the storage, whole.
+    """A logger that continues its open file; only without one it copies it from the storage.
 
-    Ray's takes it from there whenever a trial starts again (a lost worker, a pause), where it is as
-    old as Ray's last copy: what came since would be lost. It logs an error of the storage and goes
-    on without the file, and Ray's thread may copy what it has of it meanwhile.
+    Ray's loggers copy it whenever a trial starts again (a lost worker, a pause). The results since
+    Ray's last upload would be lost. If the storage fails, they log the error and continue without
+    the file; and Ray's thread may upload a half-copied file.
     """
 
     _trial_files: dict[Trial, Any]
@@ -35,7 +35,7 @@ class _TableLogger(LoggerCallback):
         if trial in self._trial_files or not trial.checkpoint:
             return
         beside = Path(place.experiment_driver_staging_path).with_name(file_name)
-        with contextlib.suppress(FileNotFoundError):  # LOGGERS was another
+        with contextlib.suppress(FileNotFoundError):  # LOGGERS had not named it
             where = f"{place.trial_fs_path}/{file_name}"
             with place.storage_filesystem.open_input_stream(where) as stream:
                 beside.write_bytes(stream.read())
@@ -51,10 +51,10 @@ class JsonLogger(_TableLogger, JsonLoggerCallback):
 
 
 class TensorboardLogger(TBXLoggerCallback):
-    """Ray's logger; what a resumed trial repeats takes the place of what an older file has of it.
+    """Ray's logger; the results that a resumed trial repeats replace those of older files.
 
-    TensorBoard passes over the results of older files from `purge_step` on. The result that the
-    trial resumes from is written again: it may be in no file, when a run was interrupted.
+    TensorBoard ignores the results of older files from `purge_step` on. The result that the trial
+    resumes from is written again: an interrupted run may not have written it.
     """
 
     _files = itertools.count()
@@ -67,7 +67,7 @@ class TensorboardLogger(TBXLoggerCallback):
         self._summary_writer_cls = functools.partial(
             make_writer,
             purge_step=step if own else step + 1,
-            # The name has the time in seconds: a second file would replace the first.
+            # Two files of the same second would have the same name without it.
             filename_suffix=f".{next(self._files):06d}",
         )
         super().log_trial_start(trial)
@@ -76,7 +76,7 @@ class TensorboardLogger(TBXLoggerCallback):
             self.log_trial_result(step, trial, result)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Write what the writers of trials that have not ended still have in a queue."""
+        """Write what is still queued for trials that have not ended."""
         for writer in self._trial_writer.values():
             writer.close()
 
@@ -89,14 +89,14 @@ LOGGERS: dict[str, type[LoggerCallback]] = {
 
 
 def make_loggers(settings: RunSettings) -> list[LoggerCallback]:
-    """Make the loggers that LOGGERS names; none for `none`."""
+    """Make the loggers that LOGGERS names."""
     return [LOGGERS[name]() for name in settings.loggers]
 
 
 def write_json(trial: Trial, name: str, value: Any) -> None:
     """Write a file of the experiment, which Ray copies to the storage path with its own state.
 
-    What JSON has no form for, as a function, is written by its name.
+    A value that is not JSON, as a function, is written as its name.
     """
     text = json.dumps(value, indent=2, default=plain)
     replace_text(Path(str(trial.local_path)).with_name(name), text)

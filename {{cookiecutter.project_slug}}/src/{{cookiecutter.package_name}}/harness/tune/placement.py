@@ -1,4 +1,4 @@
-"""RESOURCES_PER_TRIAL, as Ray has it."""
+"""RESOURCES_PER_TRIAL, as Ray takes it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ Bundle = Mapping[str, float]
 
 
 def ray_names(bundle: Bundle) -> dict[str, float]:
-    """A bundle of RESOURCES_PER_TRIAL, as Ray calls the resources; without those of 0."""
+    """A bundle of RESOURCES_PER_TRIAL with Ray's names, without amounts of 0."""
     return {RAY_NAMES.get(name, name): amount for name, amount in bundle.items() if amount}
 
 

@@ -1,4 +1,4 @@
-"""What the harness makes ready for `tune.run`."""
+"""What the harness prepares for `tune.run`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ from .search import make_search
 
 @dataclass
 class Plan:
-    """What `tune_run(settings, plan)` hands to `tune.run`, beside the settings.
+    """What `tune_run(settings, plan)` passes to `tune.run`, beside the settings.
 
     Attributes
     ----------
     project : Project
-        What each callback's `setup` is told of the project.
+        Passed to the `setup` of each callback.
     storage : Folder
         The folder STORAGE_PATH, whose `filesystem` writes whole files.
     data : object
@@ -37,13 +37,13 @@ class Plan:
     search_alg, scheduler
         Those that SEARCH_ALG and SCHEDULER name. `tune_run` may set others, before `callbacks`.
     seed : int
-        Of the generators that Ray's schedulers draw from.
+        For the generators that Ray's schedulers draw from.
     resume_config : ResumeConfig or None
         Which trials are resumed; None starts a new experiment.
     harness_callbacks : list of Callback
         Those of the harness; `callbacks` adds the project's own.
     progress_reporter : ProgressReporter or None
-        What is shown while it runs; None is Ray's own.
+        What is shown during the run; None is Ray's own.
     """
 
     project: Project
@@ -67,7 +67,7 @@ class Plan:
         callbacks: Sequence[Callback] = (),
         progress_reporter: ProgressReporter | None = None,
     ) -> Self:
-        """Make ready what the settings say. Data and points that are given are not loaded again.
+        """Prepare a run by the settings. Data and points are loaded only if they are not given.
 
         Raises
         ------
@@ -100,8 +100,8 @@ class Plan:
 
 
 def trial_folder(trial: Trial) -> str:
-    """A short name: Ray's own carries every hyperparameter, and breaks path limits.
+    """A short folder name: Ray's own has every hyperparameter in it, and exceeds path limits.
 
-    A saved state of Ray names this function and this module: neither may move.
+    Ray's saved states import this function from this module: keep both names.
     """
     return f"trial_{trial.trial_id}"

@@ -24,8 +24,8 @@ Point = dict[str, Any]  # values of hyperparameters, by name
 def load_points(settings: RunSettings, space: dict[str, Any]) -> list[Point]:
     """The configurations that POINTS_TO_EVALUATE names, checked against the search space.
 
-    Raises ValueError, in one line, when there are none or one of them doesn't fit; OSError when
-    the storage doesn't answer.
+    Raises ValueError, in one line, when there are none or one is not in the search space; OSError
+    when the storage doesn't answer.
     """
     given = settings.points_to_evaluate
     if given is None:
@@ -36,7 +36,7 @@ def load_points(settings: RunSettings, space: dict[str, Any]) -> list[Point]:
         raise ValueError(f"{len(points)} points, and only {settings.num_samples} trials to sample")
     for number, point in enumerate(points, 1):
         try:
-            fitted(point, space, whole=settings.search_alg != "random")
+            read_point(point, space, whole=settings.search_alg != "random")
         except ValueError as error:
             raise ValueError(f"point {number}: {error}") from None
     return [dict(flat(nested(point), variables(space))) for point in points]
@@ -55,7 +55,7 @@ def _read(path: Path) -> list[Point]:
 
 
 def _best(settings: RunSettings, given: str) -> list[Point]:
-    """The best trials of an earlier experiment: NAME, or NAME:5, by METRIC, MODE and SCOPE."""
+    """The best trials of an earlier experiment, NAME or NAME:5, by METRIC, MODE and SCOPE."""
     parts = re.fullmatch(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)(?::([1-9][0-9]{0,5}))?", given)
     if parts is None:
         raise ValueError("should be a file.json, an experiment's NAME, or NAME:5 for its best five")
@@ -71,11 +71,13 @@ def _best(settings: RunSettings, given: str) -> list[Point]:
     return [trial.parameters for trial in best[:count]]
 
 
-def fitted(point: Point, space: dict[str, Any], *, whole: bool) -> Point:
-    """A point's values, by name, as the search space has them. Raises ValueError for others.
+def read_point(point: Point, space: dict[str, Any], *, whole: bool) -> Point:
+    """The values of a point, by name, as objects of the search space.
 
     point: JSON, nested or by name
-    whole: each hyperparameter must have a value
+    whole: whether each hyperparameter must have a value
+
+    Raises ValueError when the point is not in the search space.
     """
     known, fixed, found = variables(space), constants(space), Point()
     try:
@@ -97,13 +99,13 @@ def fitted(point: Point, space: dict[str, Any], *, whole: bool) -> Point:
 
 
 def _value(name: str, value: Any, domain: Domain) -> Any:
-    """The value of a domain that JSON's value stands for: 64 and 64.0 are one number there."""
+    """The value of a domain that a JSON value stands for; 64 and 64.0 are the same in JSON."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(domain, Categorical):
         for category in domain.categories:
             if isinstance(category, dict) and variables(category) and isinstance(value, dict):
-                with contextlib.suppress(ValueError):  # a category that is a search space itself
-                    category = filled(category, fitted(value, category, whole=True))
+                with contextlib.suppress(ValueError):  # a category may be a search space
+                    category = filled(category, read_point(value, category, whole=True))
             if _same(category, value):
                 return category
     elif isinstance(domain, Float | Integer):
@@ -112,16 +114,16 @@ def _value(name: str, value: Any, domain: Domain) -> Any:
             if value == math.floor(value) and lower <= value <= upper:
                 return int(value)
         elif number and any(map(math.isclose, (value, value), (lower, upper))):
-            return min(max(float(value), lower), upper)  # quantised values may be a little outside
+            return min(max(float(value), lower), upper)  # a quantised one may be just outside
         elif number and lower <= value <= upper:
             return float(value)
-    else:  # `tune.sample_from`: anything may come of it
+    else:  # `tune.sample_from` may return anything
         return value
     raise ValueError(f"{name}={value!r} is not in {describe(domain)}")
 
 
 def _same(value: Any, given: Any) -> bool:
-    """Whether a value of the search space is the one that JSON gives: 1 is 1.0, and not true."""
+    """Whether a value of the search space is this JSON value: 1 is 1.0, but not true."""
     value = plain(value)
     if all(isinstance(one, int | float) and not isinstance(one, bool) for one in (value, given)):
         return bool(value == given)

@@ -1,7 +1,7 @@
-"""What the harness uses of Ray's private parts, and where it changes what Ray 2.60 does.
+"""All private imports of Ray, and the patches of Ray 2.60.
 
-A new Ray may break this module; tests/harness/test_ray_internals.py of the template says how. The
-private state of Ray's schedulers is in scheduler_state.py.
+A new Ray may break this module; tests/harness/test_ray_internals.py of the template shows how.
+scheduler_state.py uses private attributes of Ray's schedulers.
 """
 
 import copy
@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ray._private import worker
-from ray.train._internal.session import _TrainingResult as TrainingResult
+from ray.train._internal.session import _TrainingResult
 from ray.train._internal.storage import _FilesystemSyncer
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
@@ -26,42 +26,34 @@ from ray.tune.impl.placeholder import (
 
 from ..store.whole_files import unreported
 
-__all__ = [
-    "TrainingResult",
-    "copied_in_order",
-    "end_daemons_at_once",
-    "patch_ray",
-    "with_stand_ins",
-]
-
+TrainingResult = _TrainingResult
 _ray_copies = _FilesystemSyncer._launch_sync_process
 _ray_resolves = Trial.resolve_config_placeholders
 _ray_saves = TuneController.save_to_dir
 
 
-def with_stand_ins(space: dict[str, Any]) -> dict[str, Any]:
-    """The space as `tune.run` gives it to a search algorithm: of functions and objects, marks."""
-    resolvers = create_resolvers_map()
-    marked: dict[str, Any] = inject_placeholders(copy.deepcopy(space), resolvers)
-    return marked
+def with_placeholders(space: dict[str, Any]) -> dict[str, Any]:
+    """The space as a search algorithm gets it: with placeholders for functions and objects."""
+    found: dict[str, Any] = inject_placeholders(copy.deepcopy(space), create_resolvers_map())
+    return found
 
 
-def _is_mark(value: Any) -> bool:
-    """Whether it is a mark of Ray's for a function or an object."""
-    marks = {_FunctionResolver.TOKEN, _RefResolver.TOKEN}
-    return isinstance(value, tuple) and len(value) == 2 and value[0] in marks
+def _is_placeholder(value: Any) -> bool:
+    """Whether it is Ray's placeholder for a function or an object."""
+    tokens = {_FunctionResolver.TOKEN, _RefResolver.TOKEN}
+    return isinstance(value, tuple) and len(value) == 2 and value[0] in tokens
 
 
 def patch_ray() -> None:
-    """Change three methods of Ray's driver, for this process.
+    """Patch three methods of Ray's driver, in this process.
 
-    A trial keeps what it was given: Ray resolves marks at each resume again, so that a trial would
-    continue with another value of a `sample_from` than it began with, and without what
-    SCHEDULER=pbt has changed. And it takes a point's values for marks.
+    `_resolve_once`: a trial keeps its configuration. At each resume Ray would resolve placeholders
+    again: a trial would get another value of a `sample_from`, and lose the changes of
+    SCHEDULER=pbt. Ray also takes values of points for placeholders.
 
-    The state is written beside the folder that Ray's thread copies to the storage, and copied after
-    it: no state in the storage is newer than the trials' tables there, whenever a kill comes. Ray
-    copies all files in any order, and the state while it is written.
+    `_save_beside` and `_copy_in_order`: the state is written beside the folder that Ray's thread
+    copies to the storage, and copied after it. So the state in the storage is never newer than the
+    trials' tables, even after a kill. Ray copies all files in any order, also a half-written state.
     """
     _FilesystemSyncer._launch_sync_process = _copy_in_order  # type: ignore[assignment, method-assign]
     Trial.resolve_config_placeholders = _resolve_once  # type: ignore[method-assign]
@@ -72,16 +64,16 @@ def _resolve_once(self: Trial, placeholder_resolvers: dict[tuple[Any, ...], Any]
     unresolved = {
         path: resolvers
         for path, resolvers in placeholder_resolvers.items()
-        if _is_mark(_get_placeholder(self.config, (), path)[1])
+        if _is_placeholder(_get_placeholder(self.config, (), path)[1])
     }
     if unresolved:
         _ray_resolves(self, unresolved)
 
 
 def copied_in_order(staging: str) -> list[Path]:
-    """The folders of this machine that are copied to the storage: the second after the first.
+    """The two folders of this machine that are copied to the storage, in this order.
 
-    staging: Ray's, with the trials' tables; the other has the state of the experiment
+    staging: Ray's folder, with the trials' tables; the second has the state of the experiment
     """
     return [Path(staging), Path(staging).with_name("state")]
 
@@ -99,7 +91,7 @@ def _save_beside(controller: Any) -> None:
 
 
 def _copy_in_order(syncer: Any, sync_command: tuple[Callable[..., Any], dict[str, Any]]) -> None:
-    """Start Ray's thread, with the state as it is now: the next may be saved meanwhile."""
+    """Start Ray's thread with a copy of the state: the next state may be saved meanwhile."""
     copy_folder, its = sync_command
     _, state = copied_in_order(its["local_path"])
     as_it_is = state.with_name("copied_state")
@@ -109,19 +101,19 @@ def _copy_in_order(syncer: Any, sync_command: tuple[Callable[..., Any], dict[str
     def copy_both(**arguments: Any) -> None:
         before = dict(unreported)
         copy_folder(**arguments)
-        for path, error in [*unreported.items()]:  # the copying loses them
+        for path, error in [*unreported.items()]:  # pyarrow loses them
             if before.get(path) is not error:
                 raise error
         copy_folder(**{**arguments, "local_path": str(as_it_is)})
 
     _ray_copies(syncer, (copy_both, its))
-    syncer._current_cmd = sync_command  # the state has it, which may name nothing of ours
+    syncer._current_cmd = sync_command  # Ray pickles it, so it must not refer to `copy_both`
 
 
 def end_daemons_at_once() -> None:
-    """Let Ray end its daemons by SIGKILL at exit, and not wait a second for each.
+    """Let Ray end its daemons by SIGKILL at exit, instead of waiting a second for each.
 
-    Ray sends them SIGTERM first, which they were started without. All is saved by now.
+    Ray sends SIGTERM first, which they block: they inherit that from the driver (run/signals.py).
     """
     node: Any = worker._global_node
     if node is not None:

@@ -1,6 +1,6 @@
-"""What a scheduler has learned, carried through a resume.
+"""Saves what a scheduler has learned, and restores it at a resume.
 
-Ray saves nothing of a scheduler: it would compare trials with none that came before.
+Ray does not save schedulers: after a resume, they would know nothing of the earlier results.
 """
 
 import io
@@ -28,7 +28,7 @@ from ray.tune.search import SearchAlgorithm
 from .schedulers import WaitingHyperBand
 from .search import ModelSearch
 
-# What a scheduler learns while trials run; the rest of it comes from the settings.
+# The attributes that a scheduler learns while trials run; the others come from the settings.
 LEARNED: dict[type[TrialScheduler], tuple[str, ...]] = {
     AsyncHyperBandScheduler: ("_brackets", "_trial_info", "_num_stopped"),
     MedianStoppingRule: ("_results", "_stopped_trials", "_last_pause"),
@@ -38,9 +38,10 @@ LEARNED: dict[type[TrialScheduler], tuple[str, ...]] = {
 
 
 class SchedulerState(Callback):
-    """Carries what the scheduler has learned through a resume, with the state of callbacks.
+    """Saves and restores what the scheduler has learned, as the state of a callback.
 
-    It also seeds the generators that Ray's schedulers draw from, and carries their state.
+    It also seeds the generators that Ray's schedulers draw from, and saves and restores their
+    state.
     """
 
     def __init__(self, scheduler: TrialScheduler, search: SearchAlgorithm, seed: int) -> None:
@@ -50,10 +51,10 @@ class SchedulerState(Callback):
 
     def setup(self, *_: Any, **info: Any) -> None:
         random.seed(self.seed)
-        np.random.seed(self.seed)  # noqa: NPY002  # it is the one that Ray draws from
+        np.random.seed(self.seed)  # noqa: NPY002  # Ray draws from it
 
     def get_state(self) -> dict[str, Any]:
-        if self._saved is not None:  # ended before its first step
+        if self._saved is not None:  # the run ended before its first step
             return self._saved
         state = {"random": (random.getstate(), np.random.get_state())}  # noqa: NPY002
         return state | learned(self.scheduler)
@@ -65,12 +66,12 @@ class SchedulerState(Callback):
             self.scheduler.waiting = frozenset(state["waiting"])
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Before the first step of a resumed run all its trials are there, and none has begun."""
+        """Before the first step of a resumed run, all trials are known and none has started."""
         if self._begun:
             return
         self._begun = True
         if isinstance(self.search, ModelSearch):
-            self.search.meet(trials)
+            self.search.count_restored(trials)
         if self._saved is not None:
             state, self._saved = self._saved, None
             random.setstate(state["random"][0])
@@ -79,12 +80,12 @@ class SchedulerState(Callback):
 
 
 class _Pickler(cloudpickle.CloudPickler):
-    """Pickles what a scheduler has learned, with trials as their ids, and checkpoints as a mark."""
+    """Pickles what a scheduler has learned: a trial as its id, a checkpoint as True."""
 
     def persistent_id(self, value: Any) -> Any:
         if isinstance(value, Trial):
             return value.trial_id
-        # Where it is may change; the restored trial knows.
+        # A checkpoint's path may change; the restored trial knows it.
         is_checkpoint = isinstance(value, Checkpoint) or "Future" in type(value).__name__
         return True if is_checkpoint else None
 
@@ -99,10 +100,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def learned(scheduler: TrialScheduler) -> dict[str, Any]:
-    """What a scheduler has learned, to be pickled: `restore` gives it to another one."""
+    """What a scheduler has learned, pickled, for `restore`."""
     attributes = next((names for kind, names in LEARNED.items() if isinstance(scheduler, kind)), ())
     found = {name: getattr(scheduler, name) for name in attributes}
-    if isinstance(scheduler, MedianStoppingRule):  # all it reads of a result are two values
+    if isinstance(scheduler, MedianStoppingRule):  # it reads only two values of a result
         keys = (scheduler._time_attr, scheduler._metric)
         found["_results"] = {
             trial: [{key: result[key] for key in keys} for result in results]
@@ -119,7 +120,7 @@ def learned(scheduler: TrialScheduler) -> dict[str, Any]:
 
 
 def restore(scheduler: TrialScheduler, state: dict[str, Any], trials: Sequence[Trial]) -> None:
-    """Give a new scheduler, to which the restored trials were added, what another had learned."""
+    """Give a new scheduler, which already has the restored trials, what another had learned."""
     known = {trial.trial_id: trial for trial in trials}
     learned = _Unpickler(state["scheduler"], known).load()
     if isinstance(scheduler, AsyncHyperBandScheduler):
@@ -133,7 +134,7 @@ def restore(scheduler: TrialScheduler, state: dict[str, Any], trials: Sequence[T
 
 
 def _restore_rungs(scheduler: AsyncHyperBandScheduler, learned: dict[str, Any]) -> None:
-    """With a larger MAX_ITERATIONS there are more rungs than there were."""
+    """A larger MAX_ITERATIONS adds rungs, so the recorded values are merged by milestone."""
     scheduler._num_stopped = learned["_num_stopped"]
     for was, bracket in zip(learned["_brackets"], scheduler._brackets, strict=True):
         recorded_at = dict(was._rungs)
@@ -145,16 +146,16 @@ def _restore_rungs(scheduler: AsyncHyperBandScheduler, learned: dict[str, Any]) 
 
 
 def _restore_results(scheduler: MedianStoppingRule, learned: dict[str, Any]) -> None:
-    """A trial that is resumed reports once more what came after its last checkpoint."""
+    """A resumed trial reports the results after its last checkpoint again, so they are dropped."""
     for trial, results in learned["_results"].items():
-        if not isinstance(trial, Trial):  # gone with a state that a kill cut off
+        if not isinstance(trial, Trial):  # not in the restored state, after a kill
             continue
         last = math.inf if trial.is_finished() else _saved_iteration(trial)
         kept = [result for result in results if result[scheduler._time_attr] <= last]
         if kept:
             scheduler._results[trial] = kept
     scheduler._last_pause.update(learned["_last_pause"])
-    # `extend` resumes a trial that was stopped; Ray takes its next result for a mistake.
+    # `extend` may resume a stopped trial, whose next result Ray takes for an error.
     stopped = (trial for trial in learned["_stopped_trials"] if isinstance(trial, Trial))
     scheduler._stopped_trials = {trial for trial in stopped if trial.is_finished()}
 
@@ -162,7 +163,7 @@ def _restore_results(scheduler: MedianStoppingRule, learned: dict[str, Any]) -> 
 def _restore_brackets(
     scheduler: WaitingHyperBand, learned: dict[str, Any], trials: Sequence[Trial]
 ) -> None:
-    if set(learned["_trial_info"]) != set(trials):  # a kill while both were saved
+    if set(learned["_trial_info"]) != set(trials):  # killed between saving the one and the other
         print(
             "What hyperband had learned of the trials is lost: it starts anew with them.",
             flush=True,
@@ -173,7 +174,7 @@ def _restore_brackets(
     vars(scheduler).update(learned)
     for trial, (bracket, _) in scheduler._trial_info.items():
         if trial in bracket._live_trials and trial.status == Trial.PENDING:
-            bracket._live_trials[trial] = None  # it counts when it has reported again
+            bracket._live_trials[trial] = None  # no result until it reports again
 
 
 def _restore_population(
@@ -190,18 +191,17 @@ def _restore_population(
             state.last_result = saved and saved.metrics
         scheduler._trial_state[trial] = state
     for trial in trials[:1]:
-        _fetch_history(trial.storage)
+        _download_history(trial.storage)
 
 
-def _fetch_history(place: Any) -> None:
-    """Let pbt_global.txt and pbt_policy_….txt begin with what they held before."""
+def _download_history(place: Any) -> None:
+    """Let pbt_global.txt and pbt_policy_….txt continue those in the storage."""
     disk, root = place.storage_filesystem, place.experiment_fs_path
     for info in disk.get_file_info(fs.FileSelector(root)):
         if info.base_name.startswith("pbt_") and info.is_file:
+            here = Path(place.experiment_driver_staging_path, info.base_name)
             with disk.open_input_stream(info.path) as stream:
-                Path(place.experiment_driver_staging_path, info.base_name).write_bytes(
-                    stream.read()
-                )
+                here.write_bytes(stream.read())
 
 
 def _saved_iteration(trial: Trial) -> int:

@@ -1,4 +1,4 @@
-"""Ray's own schedulers, made of the settings."""
+"""Ray's schedulers, made from the settings."""
 
 import functools
 import operator
@@ -25,7 +25,7 @@ from .space import bounds, nested, variables
 def make_scheduler(
     settings: RunSettings, space: dict[str, Any], mutable: Sequence[str] = ()
 ) -> TrialScheduler:
-    """Make what ends a trial early, or changes it while it trains, as SCHEDULER says.
+    """Make the scheduler that SCHEDULER names.
 
     Parameters
     ----------
@@ -33,20 +33,20 @@ def make_scheduler(
     space : dict
         The search space, as `search_space` returns it.
     mutable : list of str
-        The hyperparameters that pbt may change, by name.
+        The names of the hyperparameters that pbt may change.
 
     Returns
     -------
     TrialScheduler
-        fifo: does neither. asha: asynchronous successive halving (Li et al. 2020). median: the
-        median stopping rule (Golovin et al. 2017). hyperband: Li et al. 2018. pbt: population based
-        training (Jaderberg et al. 2017).
+        fifo: runs each trial to its end. asha: asynchronous successive halving (Li et al. 2020).
+        median: the median stopping rule (Golovin et al. 2017). hyperband: Li et al. 2018. pbt:
+        population based training (Jaderberg et al. 2017).
     """
     grace, longest = settings.grace_iterations, settings.max_iterations
     if settings.scheduler == "asha":
         return AsyncHyperBandScheduler(max_t=longest, grace_period=grace)
     if settings.scheduler == "median":
-        # A trial makes way for others once, and not at each result: that costs a restore.
+        # A trial pauses for others once, not after each result: each pause costs a restore.
         return MedianStoppingRule("training_iteration", grace_period=grace, min_time_slice=longest)
     if settings.scheduler == "hyperband":
         return WaitingHyperBand(max_t=longest)
@@ -55,17 +55,17 @@ def make_scheduler(
             "training_iteration",
             perturbation_interval=max(grace, longest // 5),
             hyperparam_mutations=nested(mutations(space, mutable)),
-            custom_explore_fn=within(space, mutable),
+            custom_explore_fn=clip_to_bounds(space, mutable),
         )
     return FIFOScheduler()
 
 
 class WaitingHyperBand(HyperBandScheduler):
-    """Ray's HyperBand; a trial that waits for others still waits after a resume.
+    """Ray's HyperBand, where a paused trial is still paused after a resume.
 
-    It also mends what goes wrong in Ray 2.60: a waiting trial that it ends has no worker that could
-    export its model, and is saved as still waiting; and a bracket that was halved once no longer
-    heeds a trial that ends by itself.
+    It also fixes faults of Ray 2.60: a paused trial that it ends has no worker to export its model,
+    and is saved as still paused; and a bracket that was halved once ignores a trial that ends by
+    itself.
     """
 
     waiting: frozenset[str] = frozenset()
@@ -81,7 +81,7 @@ class WaitingHyperBand(HyperBandScheduler):
         for trial in waiting:
             trial.export_formats = []
         decision: str = super()._process_bracket(tune_controller, bracket)
-        # Ray hands out a wrapper that has no such method.
+        # Ray may pass a wrapper that lacks the method.
         controller = getattr(tune_controller, "_tune_controller", tune_controller)
         for trial, its in zip(waiting, formats, strict=True):
             trial.export_formats = its
@@ -91,7 +91,7 @@ class WaitingHyperBand(HyperBandScheduler):
 
 
 def mutations(space: dict[str, Any], mutable: Sequence[str]) -> dict[str, Any]:
-    """How population based training may change what is `mutable`, by name: values, or a range."""
+    """The values, or the range, that pbt may choose from, for each name in `mutable`."""
     found: dict[str, Any] = {}
     for name, (_, domain) in variables(space).items():
         if name in mutable and isinstance(domain, Categorical):
@@ -101,10 +101,10 @@ def mutations(space: dict[str, Any], mutable: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def within(space: dict[str, Any], mutable: Sequence[str]) -> Callable[[Point], Point]:
-    """A function that brings a mutated configuration back between the bounds of the space."""
+def clip_to_bounds(space: dict[str, Any], mutable: Sequence[str]) -> Callable[[Point], Point]:
+    """A function that clips a mutated configuration to the bounds of the search space."""
 
-    def brought_back(config: Point) -> Point:
+    def clip(config: Point) -> Point:
         for name, domain in mutations(space, mutable).items():
             if isinstance(domain, Float | Integer):
                 path = variables(space)[name][0]
@@ -116,4 +116,4 @@ def within(space: dict[str, Any], mutable: Sequence[str]) -> Callable[[Point], P
                 assign_value(config, path, min(max(value, lower), upper))
         return config
 
-    return brought_back
+    return clip

@@ -1,6 +1,6 @@
-"""Ray's own search algorithms, which sample more after a resume.
+"""Ray's search algorithms, which sample more trials if a resume has a larger NUM_SAMPLES.
 
-Ray saves a search algorithm with the limits that it had, so that a larger one would change nothing.
+Ray saves a search algorithm with its limits, so a larger limit would have no effect.
 """
 
 import contextlib
@@ -21,14 +21,14 @@ from ray.tune.search import (
 from ..settings import RunSettings
 from ..store.saved_trials import flat
 from ..store.storage import Folder
-from .points import Point, fitted
-from .space import filled, nested, stand_in, trials_a_sample, variables
+from .points import Point, read_point
+from .space import filled, nested, placeholder_values, trials_per_sample, variables
 
 
 def make_search(
     settings: RunSettings, space: dict[str, Any], points: Sequence[Point] = ()
 ) -> SearchAlgorithm:
-    """Make what proposes configurations, as SEARCH_ALG says.
+    """Make the search algorithm that SEARCH_ALG names.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def make_search(
     space : dict
         The search space, as `search_space` returns it.
     points : list of dict
-        Configurations to try first, by name, as `load_points` returns them.
+        Configurations to try first, as `load_points` returns them.
 
     Returns
     -------
@@ -51,44 +51,44 @@ def make_search(
     ValueError
         In one line, when a point is not in the space.
     """
-    values = [fitted(point, space, whole=False) for point in points]
+    values = [read_point(point, space, whole=False) for point in points]
     if settings.search_alg == "random":
         return RandomSearch(settings, values, space)
-    flat = [stand_in(space, point) for point in values]  # nested hyperparameters as `outer/inner`
+    first = [placeholder_values(space, point) for point in values]
     if settings.search_alg == "optuna":
         import optuna
         from ray.tune.search.optuna import OptunaSearch
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        return ModelSearch(OptunaSearch(seed=settings.seed, points_to_evaluate=flat), settings)
+        return ModelSearch(OptunaSearch(seed=settings.seed, points_to_evaluate=first), settings)
     if settings.search_alg == "hyperopt":
         from ray.tune.search.hyperopt import HyperOptSearch
 
         searcher = HyperOptSearch(
             random_state_seed=settings.seed,
-            points_to_evaluate=[nested(point) for point in flat] or None,
+            points_to_evaluate=[nested(point) for point in first] or None,
         )
         return ModelSearch(searcher, settings)
     import nevergrad
     from ray.tune.search.nevergrad import NevergradSearch
 
     optimizer = nevergrad.optimizers.OnePlusOne
-    return ModelSearch(NevergradSearch(optimizer, points_to_evaluate=flat), settings)
+    return ModelSearch(NevergradSearch(optimizer, points_to_evaluate=first), settings)
 
 
 def count_trials(settings: RunSettings, space: dict[str, Any], points: Sequence[Point]) -> int:
-    """The trials of a whole run: each combination of the grids is sampled NUM_SAMPLES times."""
+    """The number of trials: NUM_SAMPLES for each combination of the grids."""
     if settings.search_alg != "random":
         return settings.num_samples
     given = [{name for name, _ in flat(point, variables(space))} for point in points]
     more = settings.num_samples - len(given)
-    return sum(trials_a_sample(space, names) for names in given) + more * trials_a_sample(space)
+    return sum(trials_per_sample(space, names) for names in given) + more * trials_per_sample(space)
 
 
 class RandomSearch(BasicVariantGenerator):
     """Random samples and grids. Restored with a larger `num_samples`, it samples more.
 
-    The random generator is part of its state: the samples are those that one longer run had drawn.
+    The random generator is part of its state: the samples are the same as in one longer run.
     """
 
     def __init__(
@@ -97,14 +97,15 @@ class RandomSearch(BasicVariantGenerator):
         points: Sequence[Point] = (),
         space: dict[str, Any] | None = None,
     ) -> None:
-        """Points by name; the space as it is: with functions, for which `tune.run` has marks."""
+        """Take the points by name, and the search space without the placeholders of `tune.run`."""
         super().__init__(random_state=settings.seed, max_concurrent=settings.max_concurrent_trials)
         self.settings, self.points, self.space = settings, points, space
 
     def add_configurations(self, experiments: Any) -> None:
-        """Sample each point, then the space. Ray's own points can be no lists and no dictionaries.
+        """Sample each point, then the space.
 
-        A point is an experiment of one sample, with its values in the place of what is tuned.
+        A point is an experiment of one sample, with values instead of domains: in Ray's own points
+        a value can't be a list or a dictionary.
         """
         for experiment in experiments:
             spec = experiment.spec
@@ -123,14 +124,14 @@ class RandomSearch(BasicVariantGenerator):
         settings = self.settings
         super().set_state(state)  # type: ignore[no-untyped-call]
         self.max_concurrent = settings.max_concurrent_trials
-        self._live_trials: set[str] = set()  # those of the ended run: its trials start again
-        # Also METRIC_GOAL and the like have ended the sampling.
+        self._live_trials: set[str] = set()  # the trials of the ended run start again
+        # METRIC_GOAL or another limit may have ended the sampling.
         self._finished = self._finished and settings.resume != "extend"
         for iterator in self._iterators:
-            _move(iterator.unresolved_spec["storage"], settings)
+            _set_storage(iterator.unresolved_spec["storage"], settings)
         more = settings.num_samples - sum(iterator.num_samples for iterator in self._iterators)
-        for last in self._iterators[-1:] if more > 0 else []:  # those before it are the points
-            self._total_samples += more * trials_a_sample(last.unresolved_spec["config"])
+        for last in self._iterators[-1:] if more > 0 else []:  # the others are the points
+            self._total_samples += more * trials_per_sample(last.unresolved_spec["config"])
             last.num_samples_left += more
             last.num_samples += more
 
@@ -157,7 +158,7 @@ class ModelSearch(SearchGenerator):
         done: bool = super().set_search_properties(metric, mode, config, **spec)
         searcher = getattr(self.searcher, "searcher", self.searcher)
         optimizer = getattr(searcher, "_nevergrad_opt", None)
-        if optimizer is not None:  # Ray has no argument for it
+        if optimizer is not None:  # Ray has no argument for its seed
             optimizer.parametrization.random_state.seed(self.settings.seed)
         return done
 
@@ -169,31 +170,31 @@ class ModelSearch(SearchGenerator):
         self._total_samples = settings.num_samples
         self._finished = self._finished and settings.resume != "extend"
         experiment: Any = self._experiment
-        _move(experiment.spec["storage"], settings)
+        _set_storage(experiment.spec["storage"], settings)
 
-    def meet(self, trials: Sequence[Trial]) -> None:
-        """Count the trials that there are. A kill may leave a searcher that knows of others."""
+    def count_restored(self, trials: Sequence[Trial]) -> None:
+        """Count the restored trials: after a kill, the saved searcher may know others."""
         self._counter = len(trials)
         if isinstance(self.searcher, ConcurrencyLimiter):
             live = {trial.trial_id for trial in trials if not trial.is_finished()}
             self.searcher.live_trials, self.searcher.num_unfinished_live_trials = live, len(live)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        with contextlib.suppress(KeyError):  # a trial that the saved searcher didn't know yet
+        with contextlib.suppress(KeyError):  # a trial that the saved searcher doesn't know
             super().on_trial_result(trial_id, result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the searcher how a trial ended; one that ended with NaN counts as failed."""
+        """Tell the searcher how a trial ended; a trial that ended with NaN has failed."""
         if result and not math.isfinite(result[self.settings.metric]):
             result, error = None, True
         with contextlib.suppress(KeyError):
             super().on_trial_complete(trial_id, result, error)
 
 
-def _move(place: Any, settings: RunSettings) -> None:
-    """Let trials to come be kept where the experiment is now: it may have been copied or moved."""
+def _set_storage(place: Any, settings: RunSettings) -> None:
+    """Let new trials be stored where the experiment is now: it may have been copied or moved."""
     storage = Folder.open(settings.storage_path)
     place.storage_filesystem, place.storage_fs_path = storage.filesystem, storage.root
     place.experiment_dir_name = settings.name

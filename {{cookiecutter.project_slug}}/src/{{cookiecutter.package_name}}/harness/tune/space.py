@@ -1,6 +1,6 @@
 """The search space: its hyperparameters by name, and its corners.
 
-A nested hyperparameter is called `outer/inner`, as in Ray's own results.
+The name of a nested hyperparameter is `outer/inner`, as in Ray's results.
 """
 
 import copy
@@ -22,16 +22,16 @@ from ray.tune.search.variant_generator import assign_value, parse_spec_vars
 from ray.tune.utils.serialization import TuneFunctionEncoder
 
 from ..store import saved_trials
-from .ray_internals import with_stand_ins
+from .ray_internals import with_placeholders
 
 Space = dict[str, Any]
-SIGMAS = 3  # of a normal distribution: it has no bounds
+SIGMAS = 3  # where the corners are of a normal distribution, which has no bounds
 
 
 def variables(space: Space) -> dict[str, tuple[tuple[Any, ...], Domain]]:
-    """What is tuned, by name: its path in the space, and its domain; a grid is a Categorical.
+    """The hyperparameters by name: the path in the space, and the domain; a grid is a Categorical.
 
-    Raises ValueError for two hyperparameters of one name, and for one without values.
+    Raises ValueError when two values have one name, or a hyperparameter has no values.
     """
     fixed, sampled, grids = parse_spec_vars(space)
     found = {_name(path): (path, domain) for path, domain in [*sampled, *grids]}
@@ -46,7 +46,7 @@ def variables(space: Space) -> dict[str, tuple[tuple[Any, ...], Domain]]:
 
 
 def constants(space: Space) -> Space:
-    """What is not tuned, by name."""
+    """The values that are not tuned, by name."""
     return {_name(path): value for path, value in parse_spec_vars(space)[0]}
 
 
@@ -55,7 +55,7 @@ def _name(path: tuple[Any, ...]) -> str:
 
 
 def nested(values: dict[str, Any]) -> Space:
-    """Values by name, each where its name says. Raises TypeError for `a` beside `a/b`."""
+    """Values by name as nested dictionaries. Raises TypeError if both `a` and `a/b` have one."""
     found = Space()
     for name, value in values.items():
         *path, last = name.split("/")
@@ -69,9 +69,9 @@ def nested(values: dict[str, Any]) -> Space:
 
 
 def filled(space: Space, values: dict[str, Any], into: Space | None = None) -> Space:
-    """The space with values, by name, in the place of what is tuned.
+    """A copy of the space with values, by name, instead of domains.
 
-    into: the space with Ray's stand-ins (`with_stand_ins`)
+    into: copied instead: the space `with_placeholders`
     """
     known, found = variables(space), copy.deepcopy(space if into is None else into)
     for name, value in values.items():
@@ -79,24 +79,22 @@ def filled(space: Space, values: dict[str, Any], into: Space | None = None) -> S
     return found
 
 
-def stand_in(space: Space, values: dict[str, Any]) -> dict[str, Any]:
-    """The values of categories, by name, as `with_stand_ins` has them; it has no functions."""
-    known, marked = variables(space), variables(with_stand_ins(space))
-    found = {}
-    for name, value in values.items():
-        if name in marked:
-            domain, its = known[name][1], marked[name][1]
-            if isinstance(domain, Categorical) and isinstance(its, Categorical):
-                position = next(i for i, one in enumerate(domain.categories) if one is value)
-                value = its.categories[position]
-            found[name] = value
+def placeholder_values(space: Space, values: dict[str, Any]) -> dict[str, Any]:
+    """Values by name, with placeholders of categories; without values of `tune.sample_from`."""
+    known, replaced = variables(space), variables(with_placeholders(space))
+    found = {name: value for name, value in values.items() if name in replaced}
+    for name, value in found.items():
+        domain, its = known[name][1], replaced[name][1]
+        if isinstance(domain, Categorical) and isinstance(its, Categorical):
+            position = next(i for i, one in enumerate(domain.categories) if one is value)
+            found[name] = its.categories[position]
     return found
 
 
-def trials_a_sample(space: Space, given: Collection[str] = ()) -> int:
-    """How many trials a sample makes: one for each combination of the values of its grids.
+def trials_per_sample(space: Space, given: Collection[str] = ()) -> int:
+    """The number of trials of one sample: one for each combination of the values of the grids.
 
-    given: names that have a value already
+    given: names that already have a value
     """
     return math.prod(
         len(domain.categories)
@@ -106,29 +104,29 @@ def trials_a_sample(space: Space, given: Collection[str] = ()) -> int:
 
 
 def plain(value: Any) -> Any:
-    """A value of a configuration as it is read back from Ray's saved state."""
+    """A value of a configuration as it would be read from Ray's saved state."""
     text = json.dumps(value, cls=TuneFunctionEncoder)
     return json.loads(text, object_hook=saved_trials.readable)
 
 
 def chosen(config: Space, names: Collection[str]) -> dict[str, Any]:
-    """What was chosen for a trial of this process, by name: as `trials` reads it afterwards."""
+    """A trial's values of the hyperparameters, by name, as a saved state has them."""
     return saved_trials.chosen(plain(config), names)
 
 
 def bounds(domain: Float | Integer) -> tuple[Any, Any]:
-    """The least and the largest value; infinite for a normal distribution."""
+    """The lowest and the highest value; infinite for a normal distribution."""
     sampler: Any = domain.get_sampler()  # type: ignore[no-untyped-call]
     if isinstance(domain, Float):
         return domain.lower, domain.upper
     q = sampler.q if isinstance(sampler, Quantized) else 1
-    if q == 1:  # only then Ray leaves the upper bound out
+    if q == 1:  # only then, Ray excludes the upper bound
         return domain.lower, domain.upper - 1
     return math.ceil(domain.lower / q) * q, math.floor(domain.upper / q) * q
 
 
 def corners(space: Space) -> list[Space]:
-    """One configuration a bound: everything least, everything most, each category once.
+    """Configurations with all lowest values, with all highest, and with each category once.
 
     A normal distribution ends at three standard deviations; a `tune.sample_from` is called with
     the corner's other values, as in a trial. Raises ValueError when it fails.
@@ -148,10 +146,12 @@ def corners(space: Space) -> list[Space]:
 
 
 def pairs(space: Space, config: Space | None = None) -> dict[str, tuple[Space, Space]]:
-    """For each hyperparameter, by name, two configurations that differ in it alone.
+    """For each hyperparameter, by name, two configurations that differ only in it.
 
-    config: the values of all others, by default a corner's; the one has the domain's least and
-    largest value, or its first and last category. A domain with one value is left out.
+    They have its lowest and highest value, or its first and last category. A hyperparameter with
+    one value is left out.
+
+    config: the values of all others, by default a corner's
     """
     found, config = {}, corners(space)[0] if config is None else config
     for name, (path, domain) in variables(space).items():
@@ -180,7 +180,7 @@ def _ends(domain: Domain) -> list[Any]:
 
 
 def _resolved(space: Space) -> Space:
-    """The space with what its functions return; like Ray, they are called in order, at last."""
+    """The space with the values of its `tune.sample_from`; called in order, as Ray does it."""
     config = copy.deepcopy(space)
     for name, (path, domain) in variables(space).items():
         try:

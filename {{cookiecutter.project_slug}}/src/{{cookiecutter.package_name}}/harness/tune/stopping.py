@@ -1,13 +1,13 @@
-"""What ends a trial, or the experiment, also after a resume.
+"""Stoppers that keep what they have learned at a resume, but take the new limits.
 
-Ray saves a stopper whole, with the limits that it had, so that a raised limit would change nothing.
+Ray saves a stopper with its limits, so a raised limit would have no effect.
 
-A saved state of Ray names the class `SavedStopper` and this module: neither may move, nor change
-its name.
+Ray's saved states import the class `SavedStopper` from this module: keep both names.
 """
 
 import copy
 import math
+import pickle
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
@@ -23,13 +23,13 @@ T = TypeVar("T")
 class RestorableStopper(Stopper):
     """Combines stoppers by "or"; a result that a restored trial repeats is not counted again.
 
-    What a stopper has learned is what has changed of it since it was made, unless it says so by
-    `get_state` and `set_state`, as callbacks do.
+    It saves the attributes of a stopper that have changed since it was made. A stopper with
+    methods `get_state` and `set_state`, as callbacks have them, saves what it wants.
 
     Parameters
     ----------
     *stoppers : Stopper
-        Asked in this order; the first that says yes is the last that is asked.
+        Asked in this order, until one returns True.
     reopen : bool
         Whether trials that had ended may continue (`extend`).
     """
@@ -39,12 +39,16 @@ class RestorableStopper(Stopper):
         self.stoppers = by_class_name(stoppers)
         self.reopen = reopen
         self.seen: dict[str, int] = {}  # the newest iteration of each trial
-        self.ended: dict[str, int] = {}  # the iteration that ended it
-        self.trials: Sequence[Trial] = ()  # all of the run
-        self.told: set[str] = set()  # those that were told to stop
+        self.ended: dict[str, int] = {}  # the iteration that ended a trial
+        self.trials: Sequence[Trial] = ()  # all trials of the run
+        self.told: set[str] = set()  # the trials that were told to stop
         self.stopped_by: list[str] = []  # the stoppers that stop everything, by class name
-        self._awaited: set[str] = set()  # trials that have to end before that
-        self._new = {name: copy.deepcopy(vars(its)) for name, its in self.stoppers.items()}
+        self._awaited: set[str] = set()  # trials that must end first
+        self._new = {
+            name: copy.deepcopy(vars(its))
+            for name, its in self.stoppers.items()
+            if not hasattr(its, "get_state")
+        }
         _current = self
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -53,7 +57,7 @@ class RestorableStopper(Stopper):
             return iteration >= self.ended.get(trial_id, math.inf)
         self.seen[trial_id] = iteration
         for stopper in self.stoppers.values():
-            # It counts calls; a restored trial may have gone past some.
+            # It counts calls, and a restored trial may have skipped some.
             if isinstance(stopper, MaximumIterationStopper):
                 stopper._iter[trial_id] = iteration - 1
         if any(stopper(trial_id, result) for stopper in self.stoppers.values()):
@@ -62,10 +66,10 @@ class RestorableStopper(Stopper):
         return False
 
     def stop_all(self) -> bool:
-        """Whether to stop everything: not before the trials that were told to stop have ended.
+        """Whether to stop everything, once the trials that were told to stop have ended.
 
-        Ray would stop them too, without their last checkpoint and without their export. Trials that
-        are told to stop meanwhile are not waited for: there might always be one.
+        Ray would stop these without their last checkpoint and without their export. It does not
+        wait for trials that are told to stop later: there might always be another one.
         """
         reached = self.reached()
         if reached and not self.stopped_by:
@@ -89,12 +93,15 @@ class RestorableStopper(Stopper):
                 learned[name] = stopper.get_state()
                 continue
             new = self._new[name]
-            changed = {k: v for k, v in vars(stopper).items() if k not in new or v != new[k]}
-            learned[name] = {key: _plain(value) for key, value in changed.items()}
+            learned[name] = {
+                key: _plain(value)
+                for key, value in vars(stopper).items()
+                if key not in new or _differs(value, new[key])
+            }
         return learned
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Take over what a saved stopper had learned."""
+        """Restore what `learned` returned in an earlier run."""
         self.seen = dict(saved["seen"])
         self.ended = {} if self.reopen else dict(saved["ended"])
         self.told = set(self.ended)
@@ -111,9 +118,9 @@ class RestorableStopper(Stopper):
 
 
 class SavedStopper(Stopper):
-    """What a saved stopper is read as. Reading it changes nothing: a state is also only looked at.
+    """A saved RestorableStopper, as it is unpickled, which has no side effects.
 
-    When Ray asks it, in a resumed run, the stopper of that run takes over.
+    When Ray first calls it, in a resumed run, it restores the stopper of that run, and calls that.
     """
 
     def __init__(self, saved: dict[str, Any]) -> None:
@@ -121,7 +128,7 @@ class SavedStopper(Stopper):
         self._stopper: Stopper | None = None
 
     def hand_over(self) -> Stopper:
-        """Let the stopper of this run take over; where none runs, one that never stops."""
+        """Restore and return the stopper of this run; without a run, one that never stops."""
         if self._stopper is None:
             self._stopper = _current or NoopStopper()
             if _current is not None:
@@ -143,12 +150,12 @@ class SavedStopper(Stopper):
 class TimeBudgetStopper(Stopper):
     """Stops everything after `seconds` of running; the time between two runs doesn't count.
 
-    Ray's TimeoutStopper reads the clock of the machine, which may be set while trials run.
+    Ray's TimeoutStopper reads the machine's clock, which may be changed while trials run.
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.spent = seconds, 0.0
-        self._last: float | None = None  # when it was asked last
+        self._last: float | None = None  # when it was last called
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
@@ -172,7 +179,7 @@ def current_stopper() -> RestorableStopper | None:
 
 
 def seconds_left() -> float | None:
-    """What is left of TIME_BUDGET_S to the run that is on; None when it has no such bound."""
+    """What is left of TIME_BUDGET_S in this run; None without such a limit."""
     for stopper in _current.stoppers.values() if _current else ():
         if isinstance(stopper, TimeBudgetStopper):
             return max(0.0, stopper.seconds - stopper.spent)
@@ -180,7 +187,7 @@ def seconds_left() -> float | None:
 
 
 def by_class_name(things: Iterable[T]) -> dict[str, T]:
-    """Each by the name of its class; another one of a class as `Name 2`."""
+    """The things by the name of their class; the second one of a class is `Name 2`."""
     found: dict[str, T] = {}
     for thing in things:
         name = type(thing).__name__
@@ -189,15 +196,22 @@ def by_class_name(things: Iterable[T]) -> dict[str, T]:
     return found
 
 
+def _differs(value: Any, other: Any) -> bool:
+    try:
+        return bool(value != other)
+    except ValueError:  # arrays
+        return pickle.dumps(value) != pickle.dumps(other)
+
+
 def _plain(value: Any) -> Any:
-    """A value without what it was made by, which would be pickled: Ray's stoppers use lambdas."""
+    """A value without a defaultdict's factory: in Ray's stoppers it is a lambda."""
     if isinstance(value, defaultdict):
         return {key: _plain(item) for key, item in value.items()}
     return list(value) if isinstance(value, deque) else value
 
 
 def _filled(now: Any, was: Any) -> Any:
-    """What `_plain` made, as the kind of thing that `now` is: a deque has its length by now."""
+    """What `_plain` returned, in the type of `now`; a deque gets the length of `now`."""
     if isinstance(now, defaultdict):
         for key, item in was.items():
             now[key] = _filled(now[key], item)

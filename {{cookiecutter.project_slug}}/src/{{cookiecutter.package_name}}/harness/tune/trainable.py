@@ -1,4 +1,4 @@
-"""Ray's Trainable, with what a long run needs: sealed checkpoints, and exports that are kept."""
+"""Ray's Trainable with what a long run needs: sealed checkpoints, and exports that are kept."""
 
 import functools
 import inspect
@@ -7,7 +7,7 @@ import os
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from numbers import Real
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,35 +19,35 @@ from ray.tune.result import RESULT_DUPLICATE, TRIAL_INFO
 
 from ..project import Granted
 from ..settings import RunSettings
-from ..store.storage import check_arrived
+from ..store.storage import Folder, check_arrived
 from .generators import Generators
 from .granted import granted
 from .placement import Bundle, placement
 from .ray_internals import TrainingResult
-from .seal import SEAL, STATE, DamagedCheckpoint, checked, described
+from .seal import SEAL, STATE, DamagedCheckpoint, file_digests, load_whole, read_seal
 from .workers import WithWorkers
 
 RAY_KEYS = {"done", "training_iteration", "timesteps_total", "episodes_total"}
-EXPORTED = "exported.json"  # in a trial's folder, once its model is exported
+EXPORTED = "exported.json"  # in a trial's folder, when its model is exported
 
 
 class StoredTrainable(WithWorkers):
-    """Seals each checkpoint, and restores none with a broken seal but an older one.
+    """Seals each checkpoint. Instead of a damaged one it restores another one of the trial.
 
-    A team's class may inherit its hooks from a class of its own, named after this one:
+    A team's class may inherit its methods from a class of its own, listed after this one:
     `class ExperimentTrainable(StoredTrainable, OurTrainable)`. As with Ray, `save_checkpoint` may
     fill the folder or return a dict.
 
-    A trial that was killed after its last result, before it was exported, only ends when it is
-    restored: `train` repeats that result, as Ray's function trainables do when they return.
+    A trial may be killed after its last result, but before its export. When it is restored, `train`
+    only repeats that result, as Ray's function trainables do when they return.
 
     The global random generators of Python, NumPy and PyTorch are seeded for each trial with
-    `config["seed"]`, and part of its checkpoints.
+    `config["seed"]`, and are part of its checkpoints.
 
     It also keeps what `_export_model` writes: Ray copies a trial's working folder to the storage
-    path while it trains, and asks for the export after the last copy (seen in Ray 2.60,
+    path while it trains, but exports after the last copy (seen in Ray 2.60,
     TuneController._schedule_trial_stop). An export that fails does not fail the trial: the driver
-    tries again from its last checkpoint, and says why it can't.
+    tries again from the last checkpoint, and reports why that fails.
     """
 
     _is_done = False
@@ -59,7 +59,7 @@ class StoredTrainable(WithWorkers):
 
     @classmethod
     def check(cls, settings: RunSettings) -> list[str]:
-        """Before a run, on the driver: what speaks against it, a line each."""
+        """Called before a run, on the driver: why it can't run, one line for each reason."""
         return []
 
     @property
@@ -71,31 +71,31 @@ class StoredTrainable(WithWorkers):
     def without_ray(
         cls, config: dict[str, Any], data: Any, folder: Path, resources: Bundle | Sequence[Bundle]
     ) -> Self:
-        """Make one as a worker does, by Ray's constructor, in this process.
+        """Make a trial's Trainable in this process, by Ray's constructor, as a worker does.
 
         Parameters
         ----------
         config : dict
             The hyperparameters by name, and `seed`.
         data : object
-            What `setup` is given as `data`.
+            Passed to `setup` as `data`.
         folder : Path
-            Its working folder is made in there.
+            Where its working folder is created.
         resources : dict, or list of dict
-            RESOURCES_PER_TRIAL, which `self.trial_resources` has.
+            RESOURCES_PER_TRIAL, for `self.trial_resources`.
         """
 
         class WithData(cls):  # type: ignore[valid-type,misc]  # as tune.with_parameters does
             def setup(self, config: dict[str, Any]) -> None:
                 super().setup(config, data=data)
 
-            def _setup_logdir(self) -> None:  # Ray's makes a folder in the home directory
+            def _setup_logdir(self) -> None:  # Ray's would use the home directory
                 self._logdir = tempfile.mkdtemp(prefix="trial_", dir=folder)
 
         WithData.__name__ = cls.__name__
         trial = SimpleNamespace(
             trial_name=f"{cls.__name__}_default",
-            trial_id="default",  # as Ray calls it without a trial
+            trial_id="default",  # as Ray names it without a trial
             experiment_name="default",
             trial_resources=placement(resources),
         )
@@ -103,24 +103,24 @@ class StoredTrainable(WithWorkers):
 
     @classmethod
     def exports(cls) -> bool:
-        """Whether the class has a method `_export_model`, without which there are no exports."""
+        """Whether the class has a method `_export_model`."""
         return cls._export_model is not tune.Trainable._export_model
 
     def setup(self, config: dict[str, Any], data: Any = None) -> None:
-        """Call the next class's `setup`, with `data` if it takes that."""
+        """Call the next class's `setup`, with `data` if it has that parameter."""
         own = super().setup
         takes_data = "data" in inspect.signature(own).parameters
         own(config, **({"data": data} if takes_data else {}))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Call the next class's; where that says no, for which Ray fails the trial, start over."""
+        """Call the next class's. If it returns False, which fails the trial in Ray, start over."""
         if not super().reset_config(new_config):
             self.cleanup()
             self.setup(new_config)
         return True
 
     def log_result(self, result: dict[str, Any]) -> None:
-        """Ray's hook after each iteration: call the next class's, and `log_results`."""
+        """After each iteration: call the next class's `log_result`, then `log_results`."""
         super().log_result(result)
         self.log_results(result)
 
@@ -132,9 +132,9 @@ class StoredTrainable(WithWorkers):
         print(f"iteration {result['training_iteration']}: {', '.join(numbers)}")
 
     def save(self, checkpoint_dir: str | None = None) -> Any:
-        """Save and seal a checkpoint. Same argument and result as Ray's.
+        """Save and seal a checkpoint. Takes and returns what Ray's `save` does.
 
-        Raises OSError when a file of it has not reached the storage path.
+        Raises OSError when one of its files has not reached the storage path.
         """
         with _instead(self, "save_checkpoint", functools.partial(self._seal, self.save_checkpoint)):
             saved: Any = super().save(checkpoint_dir)
@@ -146,45 +146,46 @@ class StoredTrainable(WithWorkers):
         with self._generators:
             state = save_checkpoint(folder)
             self._generators.save(Path(folder))
-        if isinstance(state, dict):  # Ray would write it after the seal
+        if isinstance(state, dict):  # Ray would write it later, without a seal
             with Path(folder, STATE).open("wb") as file:
                 cloudpickle.dump(state, file)
         last: dict[str, Any] = self._last_result or {}
         kept = {k: v for k, v in last.items() if isinstance(v, int | float | str | bool)}
-        files = described(Path(folder))
+        files = file_digests(Path(folder))
         size = Path(folder, SEAL).write_text(json.dumps({"files": files, "result": kept}))
         self._sealed = {SEAL: size, **{file: size for file, (size, _) in files.items()}}
 
     def export_model(
         self, export_formats: list[str] | str, export_dir: str | None = None
     ) -> dict[str, Any]:
-        """Export, then copy the working folder once more. Same arguments and result as Ray's."""
-        if self._storage is None:  # a Trainable used without Ray
-            return dict(super().export_model(export_formats, export_dir) or {})
+        """Export, then copy the working folder once more. Takes and returns what Ray's does."""
         try:
             exported = dict(super().export_model(export_formats, export_dir) or {})
-            note = exported_note(exported, Path(self.logdir), self.iteration)
-            Path(self.logdir, EXPORTED).write_text(note)
-            self._storage.persist_artifacts(force=True)
+            if self._storage is not None:
+                note = exported_note(exported, Path(self.logdir), self.iteration)
+                Path(self.logdir, EXPORTED).write_text(note)
+                self._storage.persist_artifacts(force=True)
         except Exception:  # whatever a model raises, or the storage
+            if self._storage is None:  # used without Ray
+                raise
             traceback.print_exc()
             return {}
         return exported
 
     def _open_logfiles(self, *names: str | None) -> None:
-        """Let the log files of a restored trial begin with what they held before."""
+        """Let the log files of a restored trial continue those in the storage."""
         for name in names:
             if name and self._storage is not None and not Path(self.logdir, name).exists():
                 kept = f"{self._storage.trial_fs_path}/{name}"
-                try:
-                    with self._storage.storage_filesystem.open_input_stream(kept) as stream:
-                        Path(self.logdir, name).write_bytes(stream.read())
-                except OSError:  # a new trial has none
-                    continue
+                with (
+                    suppress(OSError),  # a new trial has none
+                    self._storage.storage_filesystem.open_input_stream(kept) as stream,
+                ):
+                    Path(self.logdir, name).write_bytes(stream.read())
         super()._open_logfiles(*names)  # type: ignore[no-untyped-call]
 
     def train(self) -> dict[str, Any]:
-        """One iteration, unless the restored trial has reported its last result."""
+        """Train one iteration, unless the restored trial has already reported its last result."""
         if self._is_done:
             self._is_done = False
             return {RESULT_DUPLICATE: True}
@@ -193,26 +194,18 @@ class StoredTrainable(WithWorkers):
         return result
 
     def reset(self, new_config: dict[str, Any], *args: Any, **kwargs: Any) -> bool:
-        """Let this worker take its next trial. Same arguments and result as Ray's."""
+        """Let this worker take its next trial. Takes and returns what Ray's `reset` does."""
         self._generators = _seeded(new_config)
         with self._generators:
-            done: bool = super().reset(  # type: ignore[no-untyped-call]
-                new_config, *args, **kwargs
-            )
-        return done
+            return bool(super().reset(new_config, *args, **kwargs))  # type: ignore[no-untyped-call]
 
     def restore_folder(self, folder: Path) -> None:
         """Restore the checkpoint in a folder of this machine. Raises DamagedCheckpoint."""
-        try:
-            result = json.loads((folder / SEAL).read_text())["result"]
-        except FileNotFoundError:
-            raise DamagedCheckpoint("it has no seal: not all of it was saved") from None
-        except (OSError, ValueError, KeyError, TypeError):
-            raise DamagedCheckpoint("its seal is damaged") from None
-        self._restore(TrainingResult(tune.Checkpoint.from_directory(str(folder)), result))
+        checkpoint, (_, result) = tune.Checkpoint.from_directory(str(folder)), read_seal(folder)
+        self._restore(TrainingResult(checkpoint, result))
 
     def restore(self, checkpoint_path: Any) -> None:
-        """Restore the checkpoint, or else the next one of the same trial that is whole."""
+        """Restore the checkpoint; if it is damaged, another one of the trial, older ones first."""
         try:
             self._restore(checkpoint_path)
         except (OSError, ValueError) as error:  # damaged, or gone
@@ -221,7 +214,7 @@ class StoredTrainable(WithWorkers):
             self._restore_another(checkpoint_path, error)
 
     def _restore(self, checkpoint: Any) -> None:
-        load = functools.partial(checked, self.load_checkpoint, self._generators)
+        load = functools.partial(load_whole, self.load_checkpoint, self._generators)
         with self._generators, _instead(self, "load_checkpoint", load):
             super().restore(checkpoint)
         result: dict[str, Any] = getattr(checkpoint, "metrics", {})
@@ -237,10 +230,8 @@ class StoredTrainable(WithWorkers):
         newer = [path for path in paths if path > damaged]
         for path in [*older, *newer]:
             try:
-                with disk.open_input_stream(f"{path}/{SEAL}") as stream:
-                    metrics = json.loads(stream.read())["result"]
-                checkpoint = tune.Checkpoint(path=path, filesystem=disk)
-                self._restore(type(result)(checkpoint=checkpoint, metrics=metrics))
+                _, metrics = read_seal(Folder(path, disk, path).read(SEAL))
+                self._restore(TrainingResult(tune.Checkpoint(path, disk), metrics))
             except (OSError, ValueError):
                 continue
             print(f"{damaged}: {error}. Went back to {path}", flush=True)
@@ -250,7 +241,7 @@ class StoredTrainable(WithWorkers):
 
 @contextmanager
 def _instead(trainable: StoredTrainable, method: str, call: Any) -> Iterator[None]:
-    """Let one object's method be another for a while, whichever class it comes from."""
+    """Replace a method of one object for a while, whichever class defines it."""
     setattr(trainable, method, call)
     try:
         yield
@@ -263,6 +254,6 @@ def _seeded(config: dict[str, Any]) -> Generators:
 
 
 def exported_note(exported: dict[str, str], folder: Path, iteration: int) -> str:
-    """What EXPORTED says: after which iteration, and the file of each format in the folder."""
+    """The content of EXPORTED: the iteration, and the path in the folder of each format."""
     files = {name: os.path.relpath(path, folder) for name, path in exported.items()}
     return json.dumps({"training_iteration": iteration, "files": files})

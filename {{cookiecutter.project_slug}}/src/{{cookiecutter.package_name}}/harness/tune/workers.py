@@ -1,4 +1,4 @@
-"""The workers of a trial: actors in its placement group, which end with it."""
+"""The workers of a trial: actors in its placement group, which end with the trial."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ class Workers:
     resources : PlacementGroupFactory or None
         The trial's `trial_resources`. None: there are no workers.
     kind : type
-        Their class, which needs no decorator. Its `__init__` takes the worker's number, how many
-        there are, and `values`.
+        Their class, without a decorator. Its `__init__` takes the worker's number, the number of
+        workers, and `values`.
     values : objects
-        They reach the workers through Ray's object store.
+        Passed to the workers through Ray's object store.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Workers:
         group = get_current_placement_group() if resources else None
         if resources is None or group is None:
             return
-        first = 0 if resources.head_bundle_is_empty else 1  # Ray leaves an empty one out
+        first = 0 if resources.head_bundle_is_empty else 1  # Ray omits an empty first bundle
         bundles = resources.bundles[first:]
         shared = [ray.put(value) for value in values] if bundles else []
         for rank, bundle in enumerate(bundles):
@@ -47,7 +47,7 @@ class Workers:
         return len(self._actors)
 
     def call(self, method: str, *values: Any) -> list[Any]:
-        """What a method of each worker returns. Raises what one raises, and waits for no other."""
+        """What a method of each worker returns. Raises the first error, without waiting for all."""
         return ray.get([getattr(actor, method).remote(*values) for actor in self._actors])
 
     def call_first(self, method: str, *values: Any) -> Any:
@@ -55,7 +55,7 @@ class Workers:
         return ray.get(getattr(self._actors[0], method).remote(*values))
 
     def end(self) -> None:
-        """End the processes of the workers, whatever they do."""
+        """Kill the processes of the workers."""
         while self._actors:
             ray.kill(self._actors.pop())
 
@@ -70,7 +70,7 @@ class WithWorkers(tune.Trainable):
 
         They end with the trial. Without Ray there are none: in `check`, tests and late exports.
         """
-        if self._workers is not None:  # a worker that starts over
+        if self._workers is not None:  # `setup` is called again
             self._workers.end()
         resources = None if self._storage is None else self.trial_resources
         self._workers = Workers(resources, kind, *values)
