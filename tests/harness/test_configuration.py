@@ -75,6 +75,13 @@ def test_which_value_wins(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -
     assert loaded.flags == {"scope"}
 
 
+def test_a_command_has_each_flag_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPERIMENT_NUM_SAMPLES", "4")
+    loaded = load(PROJECT, ["--name", "x", "--num-samples", "8"])
+    assert loaded.again("run", "--resume").endswith(" run --name x --resume --num-samples 8")
+    assert loaded.again("extend", "--num-samples", "16").endswith(" extend x --num-samples 16")
+
+
 def test_the_classic_names(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(PROJECT, ["--keep-checkpoints-num", "3"]).settings.num_to_keep == 3
     monkeypatch.setenv("EXPERIMENT_KEEP_CHECKPOINTS_NUM", "4")

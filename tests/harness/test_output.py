@@ -52,10 +52,12 @@ ASCII = {"PYTHONIOENCODING": "", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", 
 
 @pytest.mark.parametrize("env", [{"PYTHONIOENCODING": "latin-1"}, ASCII])
 def test_a_terminal_that_knows_few_characters(env: dict[str, str], empty_folder: Path) -> None:
-    (empty_folder / ".env").write_text("EXPERIMENT_POINTS_TO_EVALUATE=ab→.json\n", "utf-8")
+    name = "[red]:smile:→.json"  # no markup for rich
+    (empty_folder / ".env").write_text(f"EXPERIMENT_POINTS_TO_EVALUATE={name}\n", "utf-8")
     done = run("", "config", **env)
     assert done.returncode == 0, done.stderr
-    assert b"ab?.json" in done.stdout
+    assert b"[red]:smile:?.json" in done.stdout
+    assert b"EXPERIMENT_CHECKPOINT_SCORE_ATTRIBUTE " in done.stdout  # in a pipe, nothing is folded
     assert run("", "--help", **env).returncode == 0
 
 
@@ -71,3 +73,8 @@ def test_a_full_disk_or_quota_is_one_line(
     assert cli.main(PROJECT, ["config"]) == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("error: ")
+
+
+def test_the_name_as_one_word(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(PROJECT, ["show", "--name=x"]) == 2
+    assert "EXPERIMENT_NAME='x': no such experiment" in capsys.readouterr().err

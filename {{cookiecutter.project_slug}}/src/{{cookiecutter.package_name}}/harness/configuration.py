@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,16 +16,17 @@ from .project import Project
 from .setting_types import as_text
 from .settings import RunSettings
 
+Source = tuple[str, str, Any]  # where a value is from, the name it has there, the value
 RESUME_WORDS = [[word] for word in get_args(RunSettings.model_fields["resume"].annotation)]
 FLAG, ENVIRONMENT, DOTENV, DEFAULT = "flag", "environment", ".env", "default"
 
 
 @dataclasses.dataclass
 class Configuration:
-    """A project, and the settings of one command of it.
+    """A project, and the settings of one of its commands.
 
-    origins: where each value came from, by its field: "flag", "environment", ".env", "default"
-    overridden: the fields whose flag wins over a variable that is set too
+    origins: where each field's value came from: "flag", "environment", ".env", "default"
+    overridden: the fields that were given as a flag and as a variable
     """
 
     project: Project
@@ -42,7 +44,8 @@ class Configuration:
         name = str(self.settings.name)
         words = [command, *(["--name", name] if command == "run" else [name]), *flags]
         for field in sorted(self.overridden - {"name", "resume", "into", "storage_path"}):
-            if command in {"run", "extend"}:  # a variable would win over what the run had by flag
+            # Without its flag, a variable would replace the value that this run has.
+            if command in {"run", "extend"} and flag(field) not in flags:
                 words += as_flags(field, getattr(self.settings, field))
         return self.project.command(*words, *storage_flags(self.settings))
 
@@ -53,14 +56,14 @@ def flag(name: str) -> str:
 
 
 def as_flags(field: str, value: Any) -> list[str]:
-    """A setting's value, as one would type it."""
+    """A setting as one would type it: its flag and its value."""
     if isinstance(value, bool):
         return [flag(field if value else f"no_{field}")]
     return [flag(field), as_text(value)]
 
 
 def storage_flags(settings: RunSettings) -> list[str]:
-    """The flag that leads to the storage, unless it is the default in this folder."""
+    """The flag `--storage-path`, unless it is the default in this folder."""
     path = without_password(settings.storage_path)
     default = str(Path(settings.default("storage_path")).resolve())
     return [] if path == default else ["--storage-path", path]
@@ -86,28 +89,34 @@ def load(project: Project, argv: Sequence[str] = (), prog: str = "run") -> Confi
         raise Refusal(_explain_flag(kind, str(error))) from None
     given = {FLAG: flags(), ENVIRONMENT: dict(os.environ), DOTENV: _read_dotenv()}
     findings = [*_unknown(kind, given[ENVIRONMENT]), *_unknown(kind, given[DOTENV], " in .env")]
-    origins = dict.fromkeys(kind.model_fields, DEFAULT)
-    overridden: set[str] = set()
-    for field in kind.model_fields:
-        for origin in (ENVIRONMENT, DOTENV):
-            found = [n for n in map(kind.variable, kind.names(field)) if given[origin].get(n)]
-            if len({given[origin][name] for name in found}) > 1:
-                findings.append(f"{' and '.join(found)} are one setting: give one value")
-            if found:
-                origins[field] = origin
-                break
-        if field in given[FLAG]:
-            if origins[field] != DEFAULT:
-                overridden.add(field)
-            origins[field] = FLAG
+    sources = {field: _sources(kind, field, given) for field in kind.model_fields}
+    for found, origin in product(sources.values(), (ENVIRONMENT, DOTENV)):
+        values = {name: value for its, name, value in found if its == origin}
+        if len({*values.values()}) > 1:
+            findings.append(f"{' and '.join(values)} are one setting: give one value")
     settings = None
     try:
         settings = kind(_cli_settings_source=flags)  # type: ignore[call-arg]
     except ValidationError as error:
-        findings += [_explain(kind, problem, given, origins) for problem in error.errors()]
+        findings += [_explain(kind, problem, sources) for problem in error.errors()]
     if settings is None or findings:
         raise Refusal(*dict.fromkeys(findings))
+    origins = {field: found[0][0] for field, found in sources.items()}
+    overridden = {f for f, found in sources.items() if origins[f] == FLAG and len(found) > 2}
     return Configuration(project, settings, origins, frozenset(overridden))
+
+
+def _sources(kind: type[RunSettings], field: str, given: dict[str, Any]) -> list[Source]:
+    """Where a setting has a value: the first one counts, the last is the default."""
+    flags = [(FLAG, flag(field), given[FLAG][field])] if field in given[FLAG] else []
+    variables = [
+        (origin, name, value)
+        for origin in (ENVIRONMENT, DOTENV)
+        for name in map(kind.variable, kind.names(field))
+        if (value := given[origin].get(name))
+    ]
+    default = (DEFAULT, f"DEFAULTS of {kind.__name__}: {field}", kind.default(field))
+    return [*flags, *variables, default]
 
 
 def _names(kind: type[RunSettings]) -> list[str]:
@@ -115,7 +124,7 @@ def _names(kind: type[RunSettings]) -> list[str]:
 
 
 def _shorten_switches(kind: type[RunSettings], argv: list[str]) -> None:
-    """Make `--no-reuse-actors` of `--reuse-actors false`, as one would write its variable."""
+    """Accept `--reuse-actors false`, written like the variable, for `--no-reuse-actors`."""
     fields = kind.model_fields.items()
     switches = [
         flag(name)
@@ -137,7 +146,7 @@ def _read_dotenv() -> dict[str, str | None]:
 
 
 def _unknown(kind: type[RunSettings], variables: dict[str, Any], where: str = "") -> Iterator[str]:
-    """Name the variables with our prefix that no setting knows: a typing error, most likely."""
+    """Report the variables with our prefix that are no setting: most likely a typing error."""
     known = [kind.variable(name) for name in _names(kind)]
     for name in variables:
         if name.upper().startswith(kind.variable("")) and name not in known:
@@ -145,7 +154,7 @@ def _unknown(kind: type[RunSettings], variables: dict[str, Any], where: str = ""
 
 
 def _explain_flag(kind: type[RunSettings], message: str) -> str:
-    """Make one line of what argparse says."""
+    """Turn a message of argparse into one line."""
     message = message.removeprefix("error parsing CLI: ")
     if not message.startswith("unrecognized arguments"):
         return message
@@ -156,24 +165,13 @@ def _explain_flag(kind: type[RunSettings], message: str) -> str:
     return f"unknown flag {unknown}; {nearest(unknown.split('=')[0], known)}"
 
 
-def _explain(
-    kind: type[RunSettings],
-    problem: Any,
-    given: dict[str, dict[str, Any]],
-    origins: dict[str, str],
-) -> str:
-    """Make one line of what pydantic says: the variable, its value, what is accepted."""
+def _explain(kind: type[RunSettings], problem: Any, sources: dict[str, list[Source]]) -> str:
+    """Turn an error of pydantic into one line: the variable, its value, what is accepted."""
     message = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:
         return str(message)
     field = next(field for field in kind.model_fields if problem["loc"][0] in kind.names(field))
-    origin = origins[field]
-    name, value = flag(field), given.get(origin, {}).get(field)
-    if origin == DEFAULT:
-        name, value = f"DEFAULTS of {kind.__name__}: {field}", kind.default(field)
-    if origin in (ENVIRONMENT, DOTENV):
-        name = next(n for n in map(kind.variable, kind.names(field)) if given[origin].get(n))
-        value = given[origin][name]
+    origin, name, value = sources[field][0]
     where = " in .env" if origin == DOTENV else ""
     value = without_password(str(value))
     return f"{name}={value!r}{where}: {message[0].lower()}{message[1:]}"

@@ -1,4 +1,4 @@
-"""What is refused, in one line, and the words for it."""
+"""Refusal: bad input, in one line. Helpers that word its messages, and the exit codes."""
 
 import difflib
 import re
@@ -7,11 +7,13 @@ from contextlib import contextmanager
 
 __all__ = ["Refusal"]
 
+DONE, TRIAL_FAILED, REFUSED = 0, 1, 2  # exit codes
+
 
 class Refusal(Exception):
-    """What is wrong, one line a finding. A command prints them and ends with exit code 2.
+    """Bad input: one finding per line. A command prints them and ends with exit code 2.
 
-    A line names what was given, its value, and what is accepted.
+    A finding names what was given, its value, and what is accepted.
     """
 
     def __init__(self, *findings: str) -> None:
@@ -21,9 +23,9 @@ class Refusal(Exception):
 
 @contextmanager
 def refused(given: str, otherwise: str = "") -> Iterator[None]:
-    """Make a Refusal of what a storage, or a file, raises (OSError).
+    """Turn an OSError of a storage or a file into a Refusal.
 
-    given: the setting that names it, with its value; otherwise: what may be done instead
+    given: the setting that names it, with its value; otherwise: what can be done instead
     """
     try:
         yield
@@ -32,18 +34,18 @@ def refused(given: str, otherwise: str = "") -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """What an error says is wrong: one line, without a password."""
-    # pyarrow puts where it was found before the reason.
+    """The message of an error: its first line, without passwords."""
+    # pyarrow writes details of the request before the reason.
     lines = str(error).rpartition("Detail: ")[2].splitlines()
     return without_password(next(iter(lines), type(error).__name__))
 
 
 def nearest(name: str, known: Iterable[str], otherwise: str = "`config` lists all") -> str:
-    """What the writer of a wrong name may have meant."""
+    """A hint for a wrong name: the most similar known one, or else `otherwise`."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else otherwise
 
 
 def without_password(text: str) -> str:
-    """A text without the credentials that a URI in it may carry."""
+    """A text without the credentials in its URIs."""
     return re.sub(r"://[^/\s]*@", "://***@", text)

@@ -1,4 +1,4 @@
-"""The commands. `run` is the one that matters; the others look at experiments, or extend them."""
+"""The commands. Each docstring is its line in the help; what imports Ray is imported when needed."""
 
 import errno
 import gc
@@ -12,21 +12,18 @@ from typing import NamedTuple
 
 from .. import trackers, work_tree
 from ..configuration import Configuration, load
-from ..errors import Refusal, nearest
+from ..errors import DONE, REFUSED, TRIAL_FAILED, Refusal, nearest
 from ..project import Project
+from ..ray_environment import quiet_ray
 from ..setting_types import as_text
 from .output import lasting_output, to_nowhere, usable_streams
-
-DONE, TRIAL_FAILED, REFUSED = 0, 1, 2
 
 
 def run(configuration: Configuration) -> int:
     """tune; --resume --name NAME resumes an experiment"""
-    _refuse(*work_tree.unresolved(configuration.project.folder))
-    from ..ray_environment import quiet_ray
-
+    if findings := work_tree.unresolved(configuration.project.folder):
+        raise Refusal(*findings)
     settings = configuration.settings
-    quiet_ray(settings.verbose, local_storage="://" not in settings.storage_path)
     if settings.name is None:
         package = configuration.project.package
         settings.name = f"{package}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
@@ -38,50 +35,40 @@ def run(configuration: Configuration) -> int:
         return run_experiment(configuration)
 
 
-def _refuse(*findings: str) -> None:
-    if findings:
-        raise Refusal(*findings)
-
-
 def extend(configuration: Configuration) -> int:
     """NAME: resume with more --num-samples, --max-iterations…; --into COPY leaves NAME as it is"""
     return run(configuration)
 
 
-def check(configuration: Configuration) -> int:
+def check(configuration: Configuration) -> None:
     """check all that could stop a run, without starting one"""
     package = configuration.project.folder
-    _refuse(*work_tree.unresolved(package), *work_tree.edits())
-    from ..ray_environment import quiet_ray
-
-    quiet_ray(configuration.settings.verbose)
+    if findings := [*work_tree.unresolved(package), *work_tree.edits()]:
+        raise Refusal(*findings)
     from ..run import prepare
 
     version = work_tree.template_version(package)
     template = [f"version {version} of the template"] if version else []
     notes = "; ".join([*prepare(configuration).notes, *template])
     print(f"Ready to run: {notes}." if notes else "Ready to run.")
-    gc.freeze()  # nor does the end of the process look for garbage: that costs another tenth
-    return DONE
+    gc.freeze()  # the end of the process doesn't look for garbage either: that costs a tenth
 
 
-def list_experiments(configuration: Configuration) -> int:
+def list_experiments(configuration: Configuration) -> None:
     """the experiments of STORAGE_PATH"""
     from .listing import print_list
 
     print_list(configuration.settings)
-    return DONE
 
 
-def show(configuration: Configuration) -> int:
+def show(configuration: Configuration) -> None:
     """NAME: what was run, when, from which code, and the command that repeats it"""
     from .listing import print_experiment
 
     print_experiment(configuration)
-    return DONE
 
 
-def report(configuration: Configuration, *others: Configuration) -> int:
+def report(configuration: Configuration, *others: Configuration) -> None:
     """NAME: write it as one HTML file, and its tables; NAME OTHER …: compare experiments"""
     from ..results.report import write_comparison, write_report
 
@@ -89,63 +76,49 @@ def report(configuration: Configuration, *others: Configuration) -> int:
         write_comparison([configuration, *others])
     else:
         write_report(configuration)
-    return DONE
 
 
-def trials(configuration: Configuration) -> int:
+def trials(configuration: Configuration) -> None:
     """NAME: a table of its trials, the best first; also while it runs"""
     from .trials import print_trials
 
     print_trials(configuration)
-    return DONE
 
 
-def export(configuration: Configuration) -> int:
+def export(configuration: Configuration) -> None:
     """NAME: the model of its best checkpoint, into its folder or --export-path"""
-    from ..ray_environment import quiet_ray
-
-    quiet_ray(configuration.settings.verbose)
     from ..results.export import export
 
     export(configuration)
-    return DONE
 
 
-def config(configuration: Configuration) -> int:
+def config(configuration: Configuration) -> None:
     """print every setting: its value, where it came from, its variable"""
-    from rich.console import Console
-    from rich.table import Table
+    from .tables import print_table
 
-    table, settings = Table(box=None, pad_edge=False), configuration.settings
-    for column in ("variable", "value", "from"):
-        table.add_column(column, overflow="fold")
-    for field in settings.fields():
-        value, origin = as_text(getattr(settings, field)), configuration.origins[field]
-        table.add_row(settings.variable(field), value, origin)
-    Console().print(table)
-    return DONE
+    settings, origins = configuration.settings, configuration.origins
+    rows = [
+        (settings.variable(field), as_text(getattr(settings, field)), origins[field])
+        for field in settings.fields()
+    ]
+    print_table(("variable", "value", "from"), rows)
 
 
-def docs(configuration: Configuration) -> int:
+def docs(configuration: Configuration) -> None:
     """write .env.example and the README's table of settings again"""
     from .documents import write
 
     for path in write(configuration.project, Path.cwd()):
         print(f"wrote {path.name}")
-    return DONE
 
 
-def sync(configuration: Configuration) -> int:
+def sync(configuration: Configuration) -> None:
     """NAME: send MLflow what it has missed"""
-    from ..ray_environment import quiet_ray
-
-    quiet_ray(configuration.settings.verbose)
     importlib.import_module("..trackers.mlflow", __package__).sync(configuration)
-    return DONE
 
 
 class Command(NamedTuple):
-    call: Callable[..., int]
+    call: Callable[..., int | None]  # returns the exit code; None is 0
     takes_name: bool = False
     takes_more: bool = False  # names after the first
 
@@ -167,7 +140,7 @@ if trackers.name() == "mlflow":
 
 
 def usage(project: Project) -> str:
-    """What there is to type."""
+    """The help."""
     program = project.command()
     lines = "\n".join(f"  {name:7} {command.call.__doc__}" for name, command in COMMANDS.items())
     return f"usage: {program} COMMAND [--flags]\n\n{lines}\n\n{program} run --help: the flags"
@@ -187,7 +160,7 @@ def main(project: Project, argv: Sequence[str] | None = None) -> int:
     int
         The exit code: 0 done, 1 a trial failed, 2 refused, 128 + the signal that ended it.
     """
-    gc.set_threshold(50_000)  # imports make what stays; looking for garbage in it costs a tenth
+    gc.set_threshold(50_000)  # looking for garbage in what imports leave costs a tenth of the time
     usable_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in {"-h", "--help", "help"}:
@@ -201,7 +174,7 @@ def main(project: Project, argv: Sequence[str] | None = None) -> int:
         if COMMANDS[name].takes_name:
             if flags and not flags[0].startswith("-"):
                 flags.insert(0, "--name")
-            elif "--name" not in flags and not {"-h", "--help"} & set(flags):
+            elif not {"--name", "-h", "--help"} & {word.partition("=")[0] for word in flags}:
                 raise Refusal(f"{name} needs the NAME of an experiment; `list` shows them")
         if name == "extend":
             flags += ["--resume", "extend"]
@@ -210,9 +183,12 @@ def main(project: Project, argv: Sequence[str] | None = None) -> int:
             others.append(flags.pop(2))
         lines = [flags, *(["--name", other, *flags[2:]] for other in others)]
         prog = project.command(name)
-        code = COMMANDS[name].call(*(load(project, line, prog) for line in lines))
+        configurations = [load(project, line, prog) for line in lines]
+        settings = configurations[0].settings
+        quiet_ray(settings.verbose, local_storage="://" not in settings.storage_path)
+        code = COMMANDS[name].call(*configurations)
         sys.stdout.flush()
-        return code
+        return code or DONE
     except Refusal as refusal:
         for finding in refusal.findings:
             print(f"error: {finding}", file=sys.stderr)
@@ -233,7 +209,7 @@ def main(project: Project, argv: Sequence[str] | None = None) -> int:
 
 
 def _end_ray_at_once() -> None:
-    """At the end of the process, if Ray was started: a run that is refused ends no later."""
+    """Let Ray end without its waits, if it was started: also after a refusal."""
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         from ..tune.ray_internals import end_daemons_at_once
 

@@ -1,4 +1,4 @@
-"""Writes what people read of the settings: .env.example and the README's table."""
+"""`docs`: writes the settings into .env.example and the README's table."""
 
 import re
 from pathlib import Path
@@ -36,7 +36,7 @@ def table(project: Project) -> str:
 
 
 def write(project: Project, folder: Path) -> list[Path]:
-    """Bring both files in a project's folder up to date. Returns the ones that changed."""
+    """Write both files in a project's folder. Returns those that have changed."""
     readme, example = folder / "README.md", folder / ".env.example"
     wanted = {example: env_example(project)}
     if readme.is_file():
@@ -44,11 +44,8 @@ def write(project: Project, folder: Path) -> list[Path]:
         wanted[readme] = re.sub(
             f"{START}.*?{END}", lambda _: made, readme.read_text("utf-8"), flags=re.DOTALL
         )
-    changed = [
-        path
-        for path, text in wanted.items()
-        if not path.is_file() or path.read_text("utf-8") != text
-    ]
+    old = {path: path.read_text("utf-8") if path.is_file() else None for path in wanted}
+    changed = [path for path in wanted if wanted[path] != old[path]]
     for path in changed:
         path.write_text(wanted[path], "utf-8")
     return changed

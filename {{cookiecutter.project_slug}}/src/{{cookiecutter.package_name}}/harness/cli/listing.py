@@ -1,13 +1,11 @@
 """`list` and `show`: what was run, from experiment.json."""
 
-from rich.console import Console
-from rich.table import Table
-
 from ..configuration import Configuration
 from ..errors import Refusal, reason, refused, without_password
 from ..settings import RunSettings
 from ..store.differences import brief
 from ..store.record import Record, experiments, open_storage
+from .tables import print_table
 
 
 def _best(record: Record) -> str:
@@ -20,11 +18,8 @@ def _best(record: Record) -> str:
 
 
 def print_list(settings: RunSettings) -> None:
-    """One line an experiment, the newest last."""
+    """One line per experiment, the newest last."""
     storage, records = open_storage(settings), []
-    table = Table(box=None, pad_edge=False)
-    for column in ("name", "started", "runs", "outcome", "best"):
-        table.add_column(column, overflow="fold")
     with refused(settings.given("storage_path")):
         names = experiments(storage)
     for name in names:
@@ -35,13 +30,14 @@ def print_list(settings: RunSettings) -> None:
             continue
         if record is not None:
             records.append(record)
+    if not records:
+        print(f"No experiment in {without_password(settings.storage_path)}")
+        return
+    rows = []
     for record in sorted(records, key=lambda record: str(record.content["created"])):
         created, runs = record.content["created"][:16], str(len(record.content["runs"]))
-        table.add_row(record.name, created, runs, record.outcome(), _best(record))
-    if records:
-        Console().print(table)
-    else:
-        print(f"No experiment in {without_password(settings.storage_path)}")
+        rows.append((record.name, created, runs, record.outcome(), _best(record)))
+    print_table(("name", "started", "runs", "outcome", "best"), rows)
 
 
 def print_experiment(configuration: Configuration) -> None:

@@ -1,4 +1,4 @@
-"""Standard output: one that outlives its reader, and takes every character."""
+"""Standard streams that never end a command: a reader that is gone, a closed stream, an encoding."""
 
 import contextlib
 import errno
@@ -8,13 +8,13 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
-GONE = (errno.EPIPE, errno.EIO)  # the reader of a pipe, a terminal
+GONE = (errno.EPIPE, errno.EIO)  # the reader of a pipe is gone; a terminal is
 
 
 class LastingOutput:
-    """Passes text on to a stream; when it can't be written, it is lost, and nothing else happens.
+    """Passes text on to a stream, and drops what can't be written.
 
-    A night's sweep must not end because `less` or an SSH session did, or the disk of its log is
+    A long run must not end because `less` or an SSH session did, or because the disk of its log is
     full.
     """
 
@@ -22,37 +22,38 @@ class LastingOutput:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except OSError as error:
-            self._lost(error)
+        with self._errors_dropped():
+            self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        try:
+        with self._errors_dropped():
             self._stream.flush()
-        except OSError as error:
-            self._lost(error)
 
-    def _lost(self, error: OSError) -> None:
-        if error.errno in GONE:
-            to_nowhere(self._stream)
+    @contextlib.contextmanager
+    def _errors_dropped(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in GONE:
+                to_nowhere(self._stream)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
 def to_nowhere(stream: TextIO) -> None:
-    """Lose what a stream has not written yet, and all to come."""
+    """Discard what a stream has not written yet, and all that follows."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
 def usable_streams() -> None:
-    """Open the streams that were closed by `>&-`, and let none fail of a character.
+    """Open the streams that `>&-` has closed; replace characters that an encoding doesn't have.
 
-    What opened a file next would get a closed stream's number, and Ray's processes inherit it.
+    Otherwise the next file that is opened gets the number of a closed stream, and Ray's processes
+    write to it.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         stream = getattr(sys, name)
@@ -70,11 +71,10 @@ def usable_streams() -> None:
 
 @contextlib.contextmanager
 def lasting_output() -> Iterator[None]:
-    """Let sys.stdout be such a stream for a while: during a run. Other commands say what failed."""
-    before = sys.stdout
-    sys.stdout = cast(TextIO, LastingOutput(before))
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stdout = before
+    """Let print drop what can't be written, during a run. Other commands say what failed."""
+    lasting = LastingOutput(sys.stdout)
+    with contextlib.redirect_stdout(cast(TextIO, lasting)):
+        try:
+            yield
+        finally:
+            lasting.flush()

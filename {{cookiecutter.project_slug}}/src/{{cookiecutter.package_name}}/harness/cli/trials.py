@@ -4,7 +4,6 @@ import sys
 from collections import Counter
 from typing import Any
 
-from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -13,8 +12,7 @@ from ..configuration import Configuration
 from ..store.ranking import Ranking
 from ..store.record import Record
 from ..store.saved_trials import SavedTrial, without_colours, word
-
-NO_END = 1_000_000  # columns: in a file, no line is cut or wrapped
+from .tables import NO_END, make_console
 
 
 def print_trials(configuration: Configuration) -> None:
@@ -30,29 +28,23 @@ def print_trials(configuration: Configuration) -> None:
         trial.id: word(trial.status, trial.last, metric, settings.max_iterations, running)
         for trial in trials
     }
-    counts = ", ".join(f"{n} {word}" for word, n in sorted(Counter(words.values()).items()))
+    counts = ", ".join(f"{n} {its}" for its, n in sorted(Counter(words.values()).items()))
     ranking = Ranking.of(settings)
     print(f"{record.name}: {state}; {len(trials)} trials, {counts}; ranked by {ranking}")
-    in_terminal = sys.stdout.isatty()
-    console = Console(highlight=False, width=None if in_terminal else NO_END)
+    in_terminal, console = sys.stdout.isatty(), make_console()
     errors = {trial.id: _error(record, trial) for trial in trials if trial.error_file}
     view = _View(ranking, words, errors, exact=not in_terminal)
     rows = ranking.sorted(trials)
     table = view.table(rows)
-    if in_terminal and _width(console, table) > console.width:
-        table = view.paragraphs(rows)
-    console.print(table)
-
-
-def _width(console: Console, table: Table) -> int:
-    return Measurement.get(console, console.options.update(width=NO_END), table).maximum
+    wanted = Measurement.get(console, console.options.update(width=NO_END), table).maximum
+    console.print(table if wanted <= console.width else view.paragraphs(rows))
 
 
 class _View:
     """Trials as a table.
 
-    words: how each trial ended, or where it is; errors: what the failed ones raised
-    exact: all digits of a number
+    words: how each trial ended, or where it is; errors: what failed trials raised, by trial id
+    exact: whether numbers have all their digits
     """
 
     def __init__(
@@ -76,11 +68,11 @@ class _View:
             chosen = [self._text(trial.parameters.get(name, "")) for name in names]
             error = [self.errors.get(trial.id, "")] if self.errors else []
             cells = [trial.id, self.words[trial.id], *self._numbers(trial), *chosen, *error]
-            table.add_row(*map(Text, cells))
+            table.add_row(*cells)
         return table
 
     def paragraphs(self, trials: list[SavedTrial]) -> Table:
-        """For a terminal too narrow for the columns: all that they say, beside each id."""
+        """For a terminal too narrow for the columns: a paragraph for each trial."""
         table = Table.grid(padding=(0, 2, 0, 0))
         for trial in trials:
             pairs = zip(self.numbers, self._numbers(trial), strict=True)
@@ -105,7 +97,7 @@ class _View:
 
 
 def _error(record: Record, trial: SavedTrial) -> str:
-    """The last line of what a trial failed with."""
+    """The last line of the traceback of a failed trial."""
     try:
         text = record.folder.read(trial.folder, str(trial.error_file)) or b""
     except OSError as error:
