@@ -83,7 +83,7 @@ def test_a_setting_as_a_message_names_it(
         ({"stop": {"scroe": 1}}, "no trial reports 'scroe'; known are score, loss, training_iter"),
         ({"resume": "true"}, "EXPERIMENT_RESUME needs EXPERIMENT_NAME, the experiment to resume"),
         ({"into": "y"}, "EXPERIMENT_INTO belongs to the command extend"),
-        ({"plateau_trials": 1}, "should be 0 (off), or 2 and more: it compares trials"),
+        ({"plateau_trials": 1}, "should be 0 (off), or 2 or more: it compares trials"),
         ({"resources_per_trial": {"cpu": -1}}, "should name resources and amounts of 0 or more"),
         ({"resources_per_trial": {"cpu": 0}}, "should name an amount above 0; of several bundles"),
         ({"resources_per_trial": [{"cpu": 1}, {}]}, "should name an amount above 0; of several"),

@@ -82,7 +82,7 @@ def test_edits_in_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "run/b.py").write_text("1\n")
     (tmp_path / "run/new.py").write_text("1\n2\n")
     found = [line.partition(";")[0] for line in work_tree.edits()]
-    assert found == ["harness/run/b.py: edited", "harness/run/new.py: not of the template"]
+    assert found == ["harness/run/b.py: edited", "harness/run/new.py: not from the template"]
     (tmp_path / "sha256sums.txt").unlink()
     assert len(work_tree.edits()) == 4
 

@@ -1,4 +1,4 @@
-"""What a project hands to the harness, which imports nothing of the project; what a trial gets."""
+"""What a project passes to the harness, which imports nothing of it; and what a trial gets."""
 
 import os
 import shlex
@@ -25,19 +25,19 @@ class Parts:
     trainable : type
         A subclass of `harness.tune.StoredTrainable`.
     make_stopper : settings → Stopper
-        What ends a trial, or the experiment.
+        Makes what ends a trial, or the experiment.
     make_callbacks : settings → list of Callback
-        The callbacks and loggers of a run. One that has a method `check() -> list[str]` is asked
-        before a run what speaks against it.
+        Makes the callbacks and loggers of a run. A callback may have a method
+        `check() -> list[str]`, which returns reasons not to start a run.
     tune_run : (settings, plan) → ExperimentAnalysis
-        The call of `tune.run`.
+        Calls `tune.run`.
     mutable : names
         The hyperparameters that SCHEDULER=pbt may change.
     load_data : settings → data, optional
-        Loads what the Trainable's `setup` is given as `data`. It raises OSError or ValueError, in
-        one line, when the settings name what can't be loaded. Without it, `data` is None.
+        Loads what the Trainable's `setup` gets as `data`. It raises OSError or ValueError, with a
+        message of one line, when that can't be loaded. Without it, `data` is None.
     load_export : path → model, optional
-        Opens an exported model, which has a method `predict`.
+        Loads an exported model, which has a method `predict`.
     """
 
     search_space: Callable[[], dict[str, Any]]
@@ -61,7 +61,7 @@ class Project:
     settings : type
         Its subclass of `RunSettings`.
     parts : () → Parts
-        A function, so that a command that needs none of them does not wait for the import of Ray.
+        A function, so that commands that don't need Ray don't import it.
     """
 
     package: str
@@ -70,11 +70,11 @@ class Project:
 
     @property
     def folder(self) -> Path:
-        """Where the package's source is."""
+        """The folder of the package's source."""
         return Path(str(sys.modules[self.package].__file__)).parent
 
     def command(self, *words: str) -> str:
-        """A command line of this project's program, as one types it in this folder."""
+        """A command of this project, as one types it in this folder."""
         script = Path(sys.argv[0])
         started = [str(script)]
         if script.name == "__main__.py":
@@ -93,12 +93,12 @@ class Granted:
     Attributes
     ----------
     cpus : int
-        The CPUs of RESOURCES_PER_TRIAL, rounded down; at least 1. So many threads.
+        The CPUs of RESOURCES_PER_TRIAL, rounded down, at least 1: the number of threads to use.
     gpus : float
-        The GPUs; a part of one is less than 1. 0 without Ray.
+        The GPUs, which may be a fraction. 0 without Ray.
     gpu : int or None
-        Which one, as PyTorch counts those that the process sees; the first of several. None: a GPU
-        that the process sees belongs to others.
+        The index of the (first) GPU, as PyTorch counts those that the process sees. None: the trial
+        has no GPU, even if the process sees one.
     """
 
     cpus: int

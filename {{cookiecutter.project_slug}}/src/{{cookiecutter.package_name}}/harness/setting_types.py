@@ -1,4 +1,4 @@
-"""How the text of a variable, or of a flag, becomes the value of a setting."""
+"""The types of settings: how the text of a variable or a flag becomes a value."""
 
 import json
 import re
@@ -12,7 +12,7 @@ __all__ = ["DataPath", "FilePath", "Numbers", "StoragePath"]  # for the settings
 
 
 def as_text(value: Any) -> str:
-    """A setting's value, as one would write it into a variable."""
+    """A setting's value as the text of a variable."""
     if value is None:
         return ""
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
@@ -25,7 +25,7 @@ def as_text(value: Any) -> str:
 
 
 def _json(value: object) -> object:
-    """Read text as JSON; anything else is already what it should be."""
+    """Read text as JSON; return anything else as it is."""
     if not isinstance(value, str):
         return value
     try:
@@ -35,7 +35,7 @@ def _json(value: object) -> object:
 
 
 def _yes_or_no(value: object) -> object:
-    """Read what else people write for true and false."""
+    """Also accept yes, no, 1 and 0."""
     text = str(value).lower()
     return {"1": "true", "yes": "true", "0": "false", "no": "false"}.get(text, text)
 
@@ -65,19 +65,19 @@ def _log_files(value: object) -> object:
 def _no_secret(value: str) -> str:
     if re.search(r"://[^/]*:[^/]*@", value):
         raise ValueError(
-            "should carry no secret, it is written down; AWS_ACCESS_KEY_ID and"
-            " AWS_SECRET_ACCESS_KEY are read from the environment"
+            "should carry no secret, because it is saved; set AWS_ACCESS_KEY_ID and"
+            " AWS_SECRET_ACCESS_KEY in the environment"
         )
     return value
 
 
 def _place(value: str) -> str:
-    """Ray refuses relative paths, and a relative one would move with the working folder."""
+    """Make a path absolute: Ray refuses relative ones."""
     return value if "://" in value else str(Path(value).expanduser().resolve())
 
 
 def _file(value: Path) -> Path:
-    """An experiment that is resumed in another working folder finds its data."""
+    """Make a path absolute: a resume in another working folder finds the same file."""
     return value.expanduser().absolute()
 
 
@@ -91,7 +91,7 @@ def _file_or_uri(value: str) -> str:
 
 def _not_one(count: int) -> int:
     if count == 1:
-        raise ValueError("should be 0 (off), or 2 and more: it compares trials")
+        raise ValueError("should be 0 (off), or 2 or more: it compares trials")
     return count
 
 

@@ -1,8 +1,7 @@
 """The settings of a run: all that `tune.run` and the harness need. A project adds its own.
 
-The field `num_samples` is the variable PREFIX + NUM_SAMPLES, a line of `.env`, and the flag
-`--num-samples`.
-A flag wins over the environment, the environment over `.env`, and `.env` over the default.
+The field `num_samples` is the variable PREFIX + NUM_SAMPLES, also in `.env`, and the flag
+`--num-samples`. A flag wins over the environment, that over `.env`, and that over the default.
 """
 
 from typing import Any, ClassVar, Literal, Self
@@ -27,7 +26,7 @@ from .setting_types import (
 
 __all__ = ["RunSettings"]
 
-# What Ray adds to every result, and a STOP rule may name.
+# What Ray adds to every result; STOP may name it, too.
 RAY_METRICS = ("training_iteration", "time_total_s", "time_this_iter_s", "time_since_restore")
 
 
@@ -59,9 +58,7 @@ class RunSettings(BaseSettings):
 
     # The experiment
     name: str | None = Field(
-        default=None,
-        pattern=Name,
-        description="folder of the experiment; default: package and time",
+        default=None, pattern=Name, description="folder of the experiment; default: package, time"
     )
     storage_path: StoragePath = Field(
         default="results",
@@ -69,19 +66,16 @@ class RunSettings(BaseSettings):
         description="folder or URI (s3://bucket/folder) that keeps all results",
     )
     resume: Resume = Field(
-        default="false",
-        description="resume NAME; errored: failed trials too; extend: with new limits",
+        default="false", description="resume NAME; errored: failed trials too; extend: new limits"
     )
     into: str | None = Field(
         default=None, pattern=Name, description="extend a copy of NAME that is called so"
     )
-    seed: int = Field(
-        default=42, ge=0, lt=2**32, description="seed of the search and of every model"
-    )
+    seed: int = Field(default=42, ge=0, lt=2**32, description="seed of the search and each model")
 
     # The search
-    metric: str = Field(default="", description="metric that is optimised")
-    mode: Literal["min", "max"] = Field(default="max", description="whether less or more is better")
+    metric: str = Field(default="", description="metric to optimise")
+    mode: Literal["min", "max"] = Field(default="max", description="whether low or high is better")
     scope: Literal["all", "last", "avg", "last-5-avg", "last-10-avg"] = Field(
         default="all", description="which results of a trial count when the best one is chosen"
     )
@@ -97,8 +91,7 @@ class RunSettings(BaseSettings):
         description="try these first: a .json file, or NAME:5, the best five of an experiment",
     )
     scheduler: Literal["fifo", "asha", "median", "hyperband", "pbt"] = Field(
-        default="fifo",
-        description="asha, median, hyperband stop trials that fall behind; pbt changes them",
+        default="fifo", description="asha, median, hyperband stop bad trials; pbt changes them"
     )
     grace_iterations: int = Field(
         default=1, ge=1, description="iterations before SCHEDULER may stop or change a trial"
@@ -143,9 +136,7 @@ class RunSettings(BaseSettings):
     wait_for_resources: bool = Field(
         default=False, description="let trials wait for a node that the cluster will start"
     )
-    reuse_actors: bool = Field(
-        default=True, description="keep worker processes from trial to trial"
-    )
+    reuse_actors: bool = Field(default=True, description="reuse worker processes for later trials")
 
     # What is checked before, and kept
     check_search_space: bool = Field(
@@ -174,15 +165,12 @@ class RunSettings(BaseSettings):
         validation_alias=AliasChoices("checkpoint_frequency", "checkpoint_freq"),
         description="iterations between checkpoints; 0: none",
     )
-    checkpoint_at_end: bool = Field(
-        default=True, description="also keep the last state of each trial"
-    )
+    checkpoint_at_end: bool = Field(default=True, description="also save the last state of a trial")
     export_formats: Formats = Field(
         default=["model"], description="exports when a trial ends: model, or none"
     )
     export_path: StoragePath | None = Field(
-        default=None,
-        description="folder or URI for the command export; default: best/ in the experiment's",
+        default=None, description="folder or URI for export; default: best/ in the experiment's"
     )
     export_replace: bool = Field(
         default=False, description="let an export take the place of another experiment's"
@@ -196,10 +184,7 @@ class RunSettings(BaseSettings):
         default=True, description="true, false, one file name, or two (stdout's, stderr's)"
     )
     verbose: int = Field(
-        default=1,
-        ge=0,
-        le=3,
-        description="0: the outcome; 1: progress; 2: each result; 3: all of Ray",
+        default=1, ge=0, le=3, description="0: outcome; 1: progress; 2: each result; 3: all of Ray"
     )
 
     @classmethod
@@ -221,7 +206,7 @@ class RunSettings(BaseSettings):
 
     @classmethod
     def names(cls, field: str) -> list[str]:
-        """The names of a setting: its own first, then the classic ones of `tune.run`."""
+        """The names of a setting: its own first, then the older ones of `tune.run`."""
         alias = cls.model_fields[field].validation_alias
         return [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [field]
 
@@ -236,7 +221,7 @@ class RunSettings(BaseSettings):
         return cls.model_fields[field].get_default(call_default_factory=True)
 
     def given(self, field: str) -> str:
-        """A setting as a message names it: its variable and its value."""
+        """A setting, as messages name it: VARIABLE=value."""
         value = getattr(self, field)
         number = isinstance(value, int | float | dict | list)
         text = as_text(value) if number else repr(without_password(str(value)))
@@ -252,7 +237,7 @@ class RunSettings(BaseSettings):
     @field_validator("stop")
     @classmethod
     def _known_metrics(cls, rules: dict[str, float]) -> dict[str, float]:
-        """Ray only warns about a rule that never applies, and runs on for ever."""
+        """Refuse unknown metrics: Ray would warn, and never stop."""
         known = (*cls.METRICS, *RAY_METRICS)
         if unknown := [key for key in rules if key not in known]:
             raise ValueError(f"no trial reports {unknown[0]!r}; known are {', '.join(known)}")

@@ -1,6 +1,6 @@
-"""The project's files under git: what an update left to resolve; whether harness/ was edited.
+"""The project's files under git: conflicts that an update left; edits in harness/.
 
-`__main__` imports it first, to explain why the rest can't be imported: it imports none of that.
+`__main__` imports this module first, to explain why the others can't be imported: it uses none.
 """
 
 import hashlib
@@ -14,13 +14,13 @@ from pathlib import Path
 
 __all__ = ["conflicts_explained", "edits", "unresolved"]
 
-# Lead git to the repository whose hook started the command.
+# A git hook sets these, and git would use the hook's repository.
 GIT_ELSEWHERE = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
 SUMS = Path(__file__).with_name("sha256sums.txt")
 
 
 def git(folder: Path, *arguments: str) -> str | None:
-    """What git says of the repository that a folder is in."""
+    """The output of a git command in a folder; None when it fails."""
     command = ["git", "-C", str(folder), *arguments]
     env = {name: value for name, value in os.environ.items() if name not in GIT_ELSEWHERE}
     try:
@@ -31,7 +31,7 @@ def git(folder: Path, *arguments: str) -> str | None:
 
 
 def _root(package: Path) -> Path:
-    """The folder of the project that a package is in."""
+    """The folder of the package's project."""
     return next((up for up in package.parents if (up / "pyproject.toml").is_file()), package)
 
 
@@ -46,8 +46,8 @@ def template_version(package: Path) -> str | None:
 
 
 def unresolved(package: Path) -> list[str]:
-    """What an update or a merge has left to resolve, one line a file."""
-    if "site-packages" in package.parts:  # around it is another repository, or none
+    """The conflicts that an update or a merge has left, one line per file."""
+    if "site-packages" in package.parts:  # a repository around it is not the project's
         return []
     folder = _root(package)
     both = ("--all-match", "-e", "^<{7} ", "-e", "^>{7} ")
@@ -69,11 +69,9 @@ def unresolved(package: Path) -> list[str]:
 
 
 def edits() -> list[str]:
-    """What differs in harness/ from what the template made, one line a file."""
-    known = {}
-    for line in SUMS.read_text("utf-8").splitlines() if SUMS.is_file() else ():
-        digest, _, name = line.partition("  ")
-        known[name] = digest
+    """The files in harness/ that are not as the template made them, one line per file."""
+    lines = SUMS.read_text("utf-8").splitlines() if SUMS.is_file() else []
+    known = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     found = []
     for path in sorted(SUMS.parent.rglob("*")):
         name = path.relative_to(SUMS.parent).as_posix()
@@ -81,7 +79,7 @@ def edits() -> list[str]:
             continue
         content = path.read_bytes().replace(b"\r\n", b"\n")
         if known.get(name) != hashlib.sha256(content).hexdigest():
-            what = "edited" if name in known else "not of the template"
+            what = "edited" if name in known else "not from the template"
             found.append(
                 f"harness/{name}: {what}; updates replace harness/: keep your code outside of it"
             )
@@ -90,9 +88,9 @@ def edits() -> list[str]:
 
 @contextmanager
 def conflicts_explained(package: Path) -> Iterator[None]:
-    """Where Python can't read a file because of a conflict, say so and end with exit code 2.
+    """When an import fails because of a conflict, say so and end with exit code 2.
 
-    Ctrl-C while it imports ends with 130; later, a command ends by itself.
+    Ctrl-C during the imports ends with 130; later, a command handles it itself.
     """
     try:
         yield
