@@ -238,7 +238,7 @@ def test_extend(project: Project, whole: Experiment) -> None:
         assert (project.folder / "results/copy/half-a-copy").exists()
         assert "copy" not in project.run("list")
     (finding,) = project.run("run", "--name", "copy", code=2).splitlines()
-    assert "a copy that was cut off; the same `extend … --into copy` makes it again" in finding
+    assert "an incomplete copy; the same `extend … --into copy` makes it again" in finding
     said = project.run("extend", "x", *SWEEP, "--into", "copy")
     assert not (project.folder / "results/copy/half-a-copy").exists()
     assert "Best of 4 trials" in said

@@ -117,12 +117,12 @@ def test_a_full_disk() -> None:
 
 def test_a_logger_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     def make_callbacks(_: Any) -> list[Any]:
-        raise ImportError("no_such_module")
+        raise ImportError("tensorboardX")
 
-    monkeypatch.setattr(preflight, "EXTRAS", {"tensorboard": "no_such_module"})
+    monkeypatch.setattr(preflight, "find_spec", lambda name: None)
     flags = ["--name", "x", "--loggers", "tensorboard", "--no-check-search-space"]
     assert refusals(lambda: prepare(load(changed(make_callbacks=make_callbacks), flags))) == [
-        "EXPERIMENT_LOGGERS=tensorboard: no_such_module is missing; uv add no_such_module, or leave"
+        "EXPERIMENT_LOGGERS=tensorboard: tensorboardX is missing; uv add tensorboardX, or leave"
         " tensorboard out"
     ]
 

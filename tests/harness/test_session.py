@@ -1,5 +1,6 @@
 """One run: what happens between its check and its lock."""
 
+import sys
 from typing import Any, cast
 
 import pytest
@@ -11,6 +12,8 @@ from harness.store.dataset import describe
 from harness.store.record import Record
 from harness.store.storage import Folder
 from stub import PROJECT
+
+from tests.harness.saved import changed
 
 
 def test_another_run_came_and_went_between_the_check_and_the_lock(
@@ -30,3 +33,10 @@ def test_another_run_came_and_went_between_the_check_and_the_lock(
         session._run(configuration, cast(Any, None))  # it comes to no signal
     files = (storage / "x").files()
     assert [name for name in files if not name.endswith(".diff")] == ["experiment.json"]
+
+
+def test_only_an_exit_by_a_signal_counts_as_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "SignalCallback", lambda: None)
+    project = changed(load_data=lambda _: sys.exit("no licence"))
+    with pytest.raises(SystemExit, match="no licence"):
+        session.run_experiment(load(project, ["--name", "x"]))

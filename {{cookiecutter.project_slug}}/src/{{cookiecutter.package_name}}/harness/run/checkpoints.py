@@ -1,6 +1,7 @@
-"""The checkpoints of a trial that is to be resumed: those that are whole."""
+"""Which checkpoints of a trial a resume can use: the whole ones."""
 
 import copy
+import fnmatch
 import posixpath
 from typing import Any
 
@@ -13,21 +14,19 @@ from ..tune.seal import SEAL, has_all_files, read_seal
 
 
 def storage_of(folder: Folder, trial: Trial) -> Any:
-    """A trial's storage, which names this experiment also when its folder has been moved."""
+    """A trial's storage, pointing to this folder even if the experiment was moved."""
     here: Any = copy.copy(trial.storage)
-    here.storage_filesystem, here.storage_fs_path = (
-        folder.filesystem,
-        posixpath.dirname(folder.root),
-    )
+    here.storage_filesystem = folder.filesystem
+    here.storage_fs_path = posixpath.dirname(folder.root)
     here.experiment_dir_name = folder.name
     return here
 
 
 def keep_whole(folder: Folder, trial: Trial, newer: str | None) -> str | None:
-    """Keep the checkpoints that are whole; where the newest is not, an older, or else a newer.
+    """Keep the whole checkpoints; if the latest is damaged, use an older one, or else a newer one.
 
-    newer: the checkpoint of the trial's last result, where the trial doesn't know it yet
-    Returns the newest that was kept of the trial's own; those after it are deleted.
+    newer: the checkpoint of the trial's last result, if the trial doesn't know it yet
+    Returns the latest of the trial's own that is kept; those after it are deleted.
     """
     manager: Any = trial.run_metadata.checkpoint_manager
     results = [*manager.best_checkpoint_results, manager.latest_checkpoint_result]
@@ -36,13 +35,13 @@ def keep_whole(folder: Folder, trial: Trial, newer: str | None) -> str | None:
         results.append(_result(own, newer, trial.last_result))
     place_of = {_place(result): result for result in results if result is not None}
     known = {file: result for (where, file), result in place_of.items() if where == name}
-    # With SCHEDULER=pbt a trial may be about to continue from the checkpoint of another.
+    # With SCHEDULER=pbt a trial may be about to continue from another trial's checkpoint.
     others = {place: result for place, result in place_of.items() if place[0] != name}
-    there = sorted(entry for entry in own.files() if entry.startswith("checkpoint_"))
+    there = sorted(fnmatch.filter(own.files(), "checkpoint_*"))
     entries: list[str] = []
     if known:
         latest = max(known)
-        whole = [entry for entry in there if _is_whole(own / entry)]
+        whole = [entry for entry in there if is_whole(own / entry)]
         older = [entry for entry in whole if entry <= latest]
         entries = [entry for entry in older if entry in known] or older[-1:] or whole[:1]
         if entries[-1:] != [latest]:
@@ -55,10 +54,10 @@ def keep_whole(folder: Folder, trial: Trial, newer: str | None) -> str | None:
                 result = _result(own, entry, read_seal(own.read(entry, SEAL))[1])
             rebuilt.register_checkpoint(result)
         for (where, entry), result in others.items():
-            if newer is None and _is_whole(folder / where / entry):
+            if newer is None and is_whole(folder / where / entry):
                 rebuilt._latest_checkpoint_result = _result(folder / where, entry, result.metrics)
         trial.run_metadata.checkpoint_manager = rebuilt
-    for entry in there:  # the next checkpoint takes the place of the first of them
+    for entry in there:  # the next checkpoint gets the number of the first of them
         if entry > max(entries, default=""):
             own.delete(entry)
     return max(entries, default=None)
@@ -74,7 +73,7 @@ def _place(result: Any) -> tuple[str, str]:
     return posixpath.basename(folder), name
 
 
-def _is_whole(checkpoint: Folder) -> bool:
-    """Whether all files are there that the seal of a checkpoint names; the worker reads them."""
+def is_whole(checkpoint: Folder) -> bool:
+    """Whether a checkpoint has all files of its seal; the worker checks their content."""
     sizes = {path: info.size for path, info in checkpoint.all_files().items()}
     return has_all_files(checkpoint.read(SEAL), sizes)

@@ -1,5 +1,6 @@
-"""At the end of a run: each completed trial has its exported model, or a line says why not."""
+"""At the end of a run: export the models that are missing, or say why they can't be."""
 
+import fnmatch
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -10,20 +11,20 @@ from ray.tune.experiment import Trial
 
 from ..configuration import Configuration
 from ..store.storage import Folder
-from ..tune.seal import SEAL, has_all_files
 from ..tune.trainable import EXPORTED, StoredTrainable, exported_note
+from .checkpoints import is_whole
 
 
 class NoCheckpoint(Exception):
-    """There is nothing that a model could be exported from."""
+    """A trial has no checkpoint to export its model from."""
 
 
 class TrialExports:
     """The exported models of an experiment's trials, in the trials' folders.
 
-    Ray asks a worker to export when its trial ends. None is left where the worker or its node was
-    lost then, where `_export_model` failed, and where everything was stopped at once
-    (TIME_BUDGET_S). What is missing is exported on this machine, from the trial's last checkpoint.
+    Ray lets a worker export when its trial ends. A model is missing when the worker or its node was
+    lost, when `_export_model` failed, or when everything was stopped at once (TIME_BUDGET_S). It is
+    exported on this machine then, from the trial's last checkpoint.
     """
 
     def __init__(self, folder: Folder, configuration: Configuration, data: Any) -> None:
@@ -33,9 +34,9 @@ class TrialExports:
     def complete(
         self, trials: Sequence[Trial], ended: Callable[[], bool]
     ) -> tuple[int, dict[str, Exception]]:
-        """Export what is missing, until `ended` says that the run is to end.
+        """Export what is missing, until `ended` returns true.
 
-        Returns how many models were exported, and by trial id why one was not.
+        Returns the number of exported models, and the errors of the others by trial id.
         """
         count, failed = 0, {}
         for trial in self.missing(trials):
@@ -49,12 +50,12 @@ class TrialExports:
         return count, failed
 
     def missing(self, trials: Sequence[Trial]) -> Iterator[Trial]:
-        """The trials that completed, and have no exported model of their last result."""
+        """The completed trials without an exported model of their last result."""
         if not self.settings.export_formats or not self.trainable.exports():
             return
         self.there = self.folder.all_files()
         for trial in trials:
-            reported = bool((trial.last_result or {}).get("training_iteration"))
+            reported = trial.last_result.get("training_iteration")
             if trial.status == Trial.TERMINATED and reported and not self._is_exported(trial):
                 yield trial
 
@@ -62,11 +63,10 @@ class TrialExports:
         folder = str(trial.relative_logdir)
         if f"{folder}/{EXPORTED}" not in self.there:
             return False
-        last = (trial.last_result or {})["training_iteration"]
         try:
             note = json.loads(self.folder.read(folder, EXPORTED) or b"")
             paths = [f"{folder}/{file}" for file in note["files"].values()]
-            is_last = bool(note["training_iteration"] == last)
+            is_last = bool(note["training_iteration"] == trial.last_result["training_iteration"])
         except (ValueError, KeyError, TypeError, AttributeError):  # somebody has edited it
             return False
         return is_last and all(
@@ -78,8 +78,8 @@ class TrialExports:
         folder = str(trial.relative_logdir)
         with tempfile.TemporaryDirectory() as scratch:
             checkpoint, export = Path(scratch, "checkpoint"), Path(scratch, "export")
-            for made in (checkpoint, export):
-                made.mkdir()
+            checkpoint.mkdir()
+            export.mkdir()
             self.folder.download(checkpoint, folder, self._last_checkpoint(folder))
             trainable = self.trainable.without_ray(
                 dict(trial.config), self.data, Path(scratch), self.settings.resources_per_trial
@@ -90,19 +90,14 @@ class TrialExports:
                 exported: dict[str, Any] = trainable.export_model(formats, str(export))
             finally:
                 trainable.stop()
-            iteration = int((trial.last_result or {})["training_iteration"])
+            iteration = int(trial.last_result["training_iteration"])
             (export / EXPORTED).write_text(exported_note(exported or {}, export, iteration))
             self.folder.upload(export, folder)
 
     def _last_checkpoint(self, folder: str) -> str:
         """The newest whole checkpoint of a trial. Raises NoCheckpoint."""
-        files: dict[str, dict[str, int]] = {}
-        for path, info in self.there.items():
-            if path.startswith(f"{folder}/checkpoint_"):
-                _, checkpoint, file = path.split("/", 2)
-                files.setdefault(checkpoint, {})[file] = info.size
-        for checkpoint in sorted(files, reverse=True):
-            seal = self.folder.read(folder, checkpoint, SEAL)
-            if has_all_files(seal, files[checkpoint]):
+        own = self.folder / folder
+        for checkpoint in sorted(fnmatch.filter(own.files(), "checkpoint_*"), reverse=True):
+            if is_whole(own / checkpoint):
                 return checkpoint
         raise NoCheckpoint("no checkpoint of it was kept")

@@ -1,4 +1,4 @@
-"""`--resume` and `extend`: whether an experiment may be resumed, and with what is left of it."""
+"""`--resume` and `extend`: whether an experiment can be resumed, and whether trials are left."""
 
 from ..configuration import Configuration
 from ..errors import Refusal, reason
@@ -13,7 +13,7 @@ from ..tune.stopping import SavedStopper, current_stopper
 from . import resume
 from .preflight import Preflight
 
-LIMITS = {  # of the whole experiment, by the stopper that knows each
+LIMITS = {  # of the whole experiment: stopper and setting
     "GoalStopper": "metric_goal",
     "ExperimentPlateauStopper": "plateau_trials",
     "TimeBudgetStopper": "time_budget_s",
@@ -21,7 +21,7 @@ LIMITS = {  # of the whole experiment, by the stopper that knows each
 
 
 def limit(settings: RunSettings, stopper: str) -> str:
-    """The setting that a stopper is made of, with its value; a team's own is named itself."""
+    """The setting behind a stopper, with its value; for a team's own stopper, its name."""
     field = LIMITS.get(stopper)
     return f"{settings.variable(field)}={as_text(getattr(settings, field))}" if field else stopper
 
@@ -37,7 +37,7 @@ def why_not_resumed(ready: Preflight, record: Record) -> list[str]:
         return [*findings, *(f"{it}; `extend` resumes with other limits" for it in limits)]
     if settings.scheduler == "hyperband":
         findings.append(
-            "extend: hyperband has laid out its brackets for the limits that there were;"
+            "extend: hyperband can't change the limits that its brackets were made for;"
             f" --points-to-evaluate {settings.name}:5 starts again with the best five trials"
         )
     if not limits:
@@ -58,7 +58,7 @@ def why_not_resumed(ready: Preflight, record: Record) -> list[str]:
 
 
 def _reached(ready: Preflight, record: Record) -> list[str]:
-    """The stoppers that have ended the experiment, by class name."""
+    """The class names of the stoppers that would end the experiment at once."""
     ready.parts.make_stopper(ready.settings)
     saved, stopper = resume.saved_stopper(record.folder), current_stopper()
     if stopper is None or not isinstance(saved, SavedStopper):  # a team's own
@@ -68,19 +68,19 @@ def _reached(ready: Preflight, record: Record) -> list[str]:
 
 
 def _is_free(into: Folder) -> bool:
-    """Whether there is nothing yet, or only a copy that was cut off."""
+    """Whether the folder is empty, or has only an incomplete copy."""
     there = {entry for entry in into.files() if not is_lock(entry)}
     return not there or (HALF in there and FILE not in there)
 
 
 def copied(record: Record, into: Folder) -> Record:
-    """The copy that `extend --into` resumes; it names its parent.
+    """Make the copy that `extend --into` resumes. Its record names the parent.
 
-    Its record comes last: without it, the folder is not an experiment. Raises Refusal when the
+    The record is written last: without it, the folder is not an experiment. Raises Refusal when the
     storage fails.
     """
     try:
-        for entry in into.files():  # of a copy that was cut off
+        for entry in into.files():  # of an incomplete copy
             if not is_lock(entry) and entry != HALF:
                 into.delete(entry)
         into.write(record.name.encode(), HALF)
@@ -97,7 +97,7 @@ def copied(record: Record, into: Folder) -> Record:
 
 
 def reconciled(record: Record, configuration: Configuration) -> str | None:
-    """Bring the saved state in order. Returns what to say when there is nothing left to run."""
+    """Prepare the saved state for a resume. Returns a message if there is nothing left to run."""
     settings, folder = configuration.settings, record.folder
     if file := resume.damaged(folder):
         raise Refusal(f"the state of {record.name!r} is damaged: {file} can't be read")
@@ -112,9 +112,9 @@ def reconciled(record: Record, configuration: Configuration) -> str | None:
     trials, run = record.trials(), record.last_run
     complete = run["outcome"] in {"done", "trials failed"}
     if extends:
-        drawn = complete and not run.get("stopped_by")
-        over = all(t.status in {saved_trials.TERMINATED, saved_trials.ERROR} for t in trials)
-        if drawn and over and settings.num_samples == record.setting("num_samples"):
+        all_sampled = complete and not run.get("stopped_by")
+        ended = all(t.status in {saved_trials.TERMINATED, saved_trials.ERROR} for t in trials)
+        if all_sampled and ended and settings.num_samples == record.setting("num_samples"):
             raise Refusal("extend: every trial has reached these limits; nothing would run")
         return None
     failed = sum(trial.status == saved_trials.ERROR for trial in trials)

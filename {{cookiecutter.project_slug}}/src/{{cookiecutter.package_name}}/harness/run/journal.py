@@ -1,7 +1,7 @@
-"""How far each trial has come, written down at each of its checkpoints, before it trains on.
+"""The journal: an entry for each trial, written at each of its checkpoints.
 
-Ray saves the state of all trials together, and all loggers' files with it: the more trials, the
-rarer that may be, and what a kill meets in between would be lost. An entry here is about one trial.
+Ray saves the state of all trials and all loggers' files together: the more trials, the more rarely.
+A kill would lose what came after. An entry is about one trial only.
 """
 
 import base64
@@ -24,32 +24,33 @@ from ..store.storage import Folder
 from ..tune.stopping import current_stopper
 
 FOLDER = "newest_checkpoints"
-SHARE = 1 / 20  # of the time, that entries may take
+SHARE = 1 / 20  # of the time may be spent on entries
 
 
 def encoded(value: Any) -> Any:
-    """What Ray writes into its state for an object that JSON has no form for."""
+    """A value as Ray's state has it, where objects that JSON doesn't know are pickled."""
     return json.loads(json.dumps(value, cls=TuneFunctionEncoder))
 
 
 class JournalCallback(Callback):
     """Writes the entries, as long as that takes no more than a twentieth of the time.
 
-    In any case it writes one before the last checkpoint is deleted that a resume would know.
+    In any case it writes one before Ray deletes the last checkpoint that a resume would know.
     """
 
     def __init__(self, folder: Folder, *, resumes: bool) -> None:
         self.folder, self.resumes = folder, resumes
         self._start, self._spent = time.monotonic(), 0.0
-        self._left_out = dict[str, int]()  # by trial, since its last entry
+        self._left_out = dict[str, int]()  # checkpoints without an entry since the last, by trial
         self._first_step = True
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Delete what an earlier run left on this machine, where Ray continues in its folder.
+        """At the first step of a resume, delete what an earlier run left on this machine.
 
-        That is so in a cluster that outlived the run, and its files are older than the storage's.
+        In a cluster that outlived that run, Ray continues in the same folder, and its files are
+        older than the storage's.
 
-        Raises Refusal when Ray could not restore the experiment: it would start a new one.
+        Raises Refusal when Ray could not restore the experiment, and would start a new one.
         """
         if self._first_step and self.resumes and not trials:
             raise Refusal(f"{self.folder.name!r} can't be resumed: the error is in Ray's log above")
@@ -71,17 +72,14 @@ class JournalCallback(Callback):
         if self._spent > SHARE * (now - self._start) and left_out < kept:
             self._left_out[trial.trial_id] = left_out
             return
-        changed = {"config": encoded(trial.config), "experiment_tag": trial.experiment_tag}
         entry = {
             "step": iteration,
             "folder": str(trial.relative_logdir),
             "checkpoint": Path(checkpoint.path).name,
             "run": trial.run_metadata.get_json_state(),
-            "changed": changed,
+            "changed": {"config": encoded(trial.config), "experiment_tag": trial.experiment_tag},
             "stopper": encoded(current_stopper()),
-            "files": {
-                path.name: base64.b64encode(path.read_bytes()).decode() for path in _logged(trial)
-            },
+            "files": {p.name: base64.b64encode(p.read_bytes()).decode() for p in _logged(trial)},
         }
         with contextlib.suppress(OSError):  # a failing storage is reported at the end
             text = json.dumps(entry).encode()
@@ -98,7 +96,7 @@ class JournalCallback(Callback):
         for path in _logged(trial):
             if path.name in tables.FILES:  # the loggers have them open, to append
                 rows = tables.cut(path.name, path.read_bytes(), result, trial.trial_id)
-                with path.open("r+b") as file:  # it may be copied at any time: it never lacks rows
+                with path.open("r+b") as file:  # Ray may copy it at any time: never without rows
                     file.write(rows)
                     file.truncate()
 
@@ -110,7 +108,7 @@ def _logged(trial: Trial) -> list[Path]:
 
 
 def entries(folder: Folder) -> dict[str, dict[str, Any]]:
-    """The newest entry of each trial by its id. One that was cut off is passed over."""
+    """The newest entry of each trial, by trial id. Incomplete ones are skipped."""
     found = {}
     for file in fnmatch.filter(folder.files(FOLDER), "*.json"):
         with contextlib.suppress(ValueError):
@@ -119,9 +117,9 @@ def entries(folder: Folder) -> dict[str, dict[str, Any]]:
 
 
 def bring_files(folder: Folder, entry: dict[str, Any]) -> None:
-    """Put the loggers' files of an entry where Ray has an older copy.
+    """Replace the loggers' files in the storage by those of an entry, if these are newer.
 
-    They only ever grow; but for the tables of a trial that lost its worker, which are cut.
+    The files only grow, except the tables of a trial that lost its worker: they are cut.
     """
     for file, text in entry["files"].items():
         content = base64.b64decode(text)
@@ -131,5 +129,5 @@ def bring_files(folder: Folder, entry: dict[str, Any]) -> None:
 
 
 def delete(folder: Folder) -> None:
-    """Delete all entries: the state holds what they held."""
+    """Delete all entries: the saved state has everything now."""
     folder.delete(FOLDER)

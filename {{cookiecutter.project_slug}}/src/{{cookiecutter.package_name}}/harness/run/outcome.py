@@ -1,4 +1,4 @@
-"""How a run ended: written down, and said."""
+"""How a run ended: recorded and printed."""
 
 import math
 import signal
@@ -9,7 +9,7 @@ import ray
 from ray.tune.experiment import Trial
 
 from ..configuration import Configuration
-from ..errors import reason, without_password
+from ..errors import DONE, TRIAL_FAILED, reason, without_password
 from ..settings import RunSettings
 from ..store.ranking import Ranking
 from ..store.record import Record
@@ -21,9 +21,7 @@ from . import journal
 from .exports import NoCheckpoint, TrialExports
 from .extend import limit
 from .signals import SignalCallback, exit_code
-from .words import counted
-
-DONE, TRIAL_FAILED = 0, 1
+from .words import counted, short
 
 
 def finish(
@@ -34,9 +32,9 @@ def finish(
     exports: TrialExports,
     planned: int,
 ) -> int:
-    """Write down and print how the run ended. Returns the exit code.
+    """Record and print how the run ended. Returns the exit code.
 
-    planned: the trials of a whole run, of which Ray makes some only when others have ended
+    planned: how many trials the whole run has; Ray makes some only when others have ended
     """
     settings, folder = configuration.settings, record.folder
     failed, no_export = failed_trials(trials), {}
@@ -84,7 +82,7 @@ def finish(
 
 
 def _print_stopped(settings: RunSettings, trials: Sequence[Trial], planned: int) -> list[str]:
-    """Say what ended the experiment before all its trials. Returns the limits."""
+    """Print which limits ended the experiment before all its trials ran. Returns them."""
     stopper = current_stopper()
     limits = [limit(settings, name) for name in (stopper.stopped_by if stopper else [])]
     if limits:
@@ -98,7 +96,7 @@ def _print_stopped(settings: RunSettings, trials: Sequence[Trial], planned: int)
 def _complete_exports(
     exports: TrialExports, trials: Sequence[Trial], signals: SignalCallback
 ) -> dict[str, Exception]:
-    """Export the models that are missing. Returns, by trial, why one could not be, and says so."""
+    """Export the missing models. Prints and returns the errors by trial id."""
     count, failed = exports.complete(trials, lambda: signals.received is not None)
     if count:
         print(f"Exported {counted(count, 'missing model')} from the last checkpoints")
@@ -112,7 +110,7 @@ def storage_failed(folder: Folder, error: Exception, configuration: Configuratio
     storage = without_password(folder.path.rpartition("/")[0])
     command = configuration.again("run", "--resume", "errored")
     return (
-        f"{storage}: {reason(error)}. What was saved before is kept; once the storage is mended,"
+        f"{storage}: {reason(error)}. What was saved before is kept; once the storage works again,"
         f" resume: {command}"
     )
 
@@ -122,7 +120,7 @@ def failed_trials(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def print_failures(trials: Sequence[Trial], folder: Folder) -> None:
-    """Each failed trial's log, and its own traceback, once for each kind: Ray names only trials."""
+    """Print where each failed trial's log is, and each traceback once: Ray prints neither."""
     told: dict[str, str] = {}
     for trial in failed_trials(trials):
         text, name = cause(trial), trial.trial_id
@@ -136,9 +134,9 @@ def print_failures(trials: Sequence[Trial], folder: Folder) -> None:
 def print_best(
     trials: Sequence[Trial], ranking: Ranking, folder: Folder, names: Sequence[str]
 ) -> dict[str, Any] | None:
-    """Print the best configuration and its metric. Returns them, None without a finite metric.
+    """Print and return the best configuration and its metric; None without a finite metric.
 
-    names: those of the hyperparameters
+    names: the hyperparameters
     """
     if not (found := ranking.best(trials)):
         print(f"No trial reported a finite {ranking.metric}: there is no best configuration.")
@@ -148,6 +146,6 @@ def print_best(
     last = f"{best.last_result.get(ranking.metric, math.nan):.4f}"
     print(best_of if best_of.endswith(last) else f"{best_of}, {last} in its last iteration")
     for name, value in chosen(best.config, names).items():
-        print(f"  {name} = {value:.4g}" if isinstance(value, float) else f"  {name} = {value}")
+        print(f"  {name} = {short(value)}")
     print(f"  in {folder.path}/{best.relative_logdir}")
     return {"trial": best.trial_id, ranking.metric: score, "config": plain(best.config)}

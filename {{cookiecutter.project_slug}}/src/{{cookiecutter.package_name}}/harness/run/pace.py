@@ -1,4 +1,4 @@
-"""How fast a run is, and how long it still takes."""
+"""How fast a run is, and how long the rest takes."""
 
 from ray.tune.experiment import Trial
 
@@ -6,7 +6,7 @@ from ray.tune.experiment import Trial
 class Pace:
     """How fast iterations are done, and how long the rest takes at that pace.
 
-    most: iterations a trial may do
+    most: the maximum of iterations per trial
     """
 
     def __init__(self, most: int) -> None:
@@ -19,10 +19,10 @@ class Pace:
         self._running = 0
 
     def look(self, trials: list[Trial], running: int, now: float) -> None:
-        """Take in the trials that were unfinished at the last look, and the new ones."""
+        """Update with the trials that were unfinished at the last look, and the new ones."""
         first, counts = self._last_look is None, {}
         for trial in trials:
-            iteration: int = (trial.last_result or {}).get("training_iteration", 0)
+            iteration: int = trial.last_result.get("training_iteration", 0)
             before = self._done.get(trial.trial_id, iteration if first else 0)
             self._new += max(0, iteration - before)
             if not trial.is_finished():
@@ -39,18 +39,18 @@ class Pace:
         return bool(self._running or self._seconds)
 
     def left(self, waiting: int) -> float | None:
-        """Seconds that the unfinished trials take, and `waiting` ones that Ray has not made yet.
+        """Seconds for the unfinished trials and the `waiting` ones, which Ray has not made yet.
 
-        None before each running trial can have done an iteration.
+        None as long as there are fewer new iterations than running trials.
         """
         if not self.begun + waiting or self._new < max(2, self._running):
             return None
         rest = [max(0, self.most - done) for done in self._done.values()] + [self.most] * waiting
-        # By the speed of all together; at the end, when fewer run, by the slowest alone.
+        # At the speed of all together; at the end, when fewer run, what the longest one takes.
         together = sum(rest) * self._seconds / self._new
         return max(together, max(rest) * self._running_seconds / self._new)
 
     def share(self, total: int, ended: int) -> float:
-        """How much of all iterations is done, 0 to 1; a trial that has ended has done its own."""
+        """The fraction of all iterations that is done; an ended trial counts as complete."""
         done = sum(min(count / self.most, 1) for count in self._done.values())
         return (ended + done) / max(total, 1)

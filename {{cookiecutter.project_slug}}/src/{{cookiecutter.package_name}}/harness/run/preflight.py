@@ -1,9 +1,9 @@
-"""What is checked before anything starts: all findings at once, one line each."""
+"""The checks before a run: all findings at once, one line each."""
 
-import importlib.util
 import os
 import shutil
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from ray import cloudpickle
@@ -24,20 +24,20 @@ from .search_checks import check_scheduler, check_search
 
 GIGABYTE = 1e9
 LARGEST_CODE = 95e6  # bytes; Ray refuses to ship more than 95 MiB with a trial
-LARGEST_SPACE = 1e6  # bytes; it is written with each trial, and with each of its results
-EXTRAS = {"tensorboard": "tensorboardX"}
+LARGEST_SPACE = 1e6  # bytes; it is saved with each trial and each result
 
 
 @dataclass
 class Preflight:
-    """What was found, and what was loaded on the way.
+    """The findings, and what was loaded for the checks.
 
-    storage: the folder STORAGE_PATH; folder: that of the experiment
-    record: of the experiment that is resumed
-    search_space: the team's; space: the same as experiment.json has it
-    data, described: what `load_data` returned, and what `dataset.describe` says of it
-    points: what POINTS_TO_EVALUATE names
-    trials: how many a run has, from its beginning to its end
+    storage: the folder STORAGE_PATH; folder: the experiment's folder in it
+    record: of the experiment to resume
+    search_space: the team's; space: its description for experiment.json
+    data, described: what `load_data` returned, and its description by `dataset.describe`
+    points: the points of POINTS_TO_EVALUATE
+    trials: how many the whole run has
+    notes: what is no reason against a run, but worth saying
     """
 
     configuration: Configuration
@@ -61,11 +61,11 @@ class Preflight:
 
     @property
     def folder(self) -> Folder:
-        assert self.storage is not None  # or the run was refused
+        assert self.storage is not None  # else the run was refused
         return self.storage / str(self.settings.name)
 
     def check_place(self) -> None:
-        """Check the storage, and that NAME is free, or there to be resumed. Leaves nothing."""
+        """Check that the storage can be written, and that NAME is free, or can be resumed."""
         try:
             self.search_space = self.parts.search_space()
             self.space = describe_space(self.search_space)
@@ -80,10 +80,10 @@ class Preflight:
             return
         self.storage = storage
         if self.settings.name is not None:
-            reasons = self._name(storage, self.settings.name)
+            reasons = self._why_not(storage, self.settings.name)
             self.findings += [f"{self.settings.given('name')}: {why}" for why in reasons]
 
-    def _name(self, storage: Folder, name: str) -> list[str]:
+    def _why_not(self, storage: Folder, name: str) -> list[str]:
         """Why NAME can't be used."""
         must_exist = self.settings.resume != "false"
         try:
@@ -93,15 +93,15 @@ class Preflight:
             return [*refusal.findings]
         if must_exist and self.record is not None:
             if foreign := self.record.foreign(self.configuration.project):
-                self.record = None  # no setting of it means anything here
+                self.record = None  # its settings are another project's
                 return [foreign]
             return []
         begun = files and all(is_lock(file) or file.endswith((DIFF, ".part")) for file in files)
         if self.record is None and HALF in files:
             again = f"the same `extend … --into {name}` makes it again, or give another name"
-            return [f"a copy that was cut off; {again}"]
+            return [f"an incomplete copy; {again}"]
         if must_exist and begun:
-            return ["the first run was ended before it began; start it without --resume"]
+            return ["the first run ended before its first trial; start it without --resume"]
         if must_exist:
             near = nearest(name, experiments(storage), "`list` shows all")
             return [f"no such experiment in {without_password(storage.path)}; {near}"]
@@ -112,7 +112,7 @@ class Preflight:
         return []
 
     def check_content(self) -> None:
-        """Check what this machine has, the data, and the Trainable on some of the data."""
+        """Check the machine, the search, the callbacks, the data, and the Trainable on some rows."""
         settings, space = self.settings, self.search_space
         self._check_machine()
         self._find_points()
@@ -133,7 +133,7 @@ class Preflight:
 
     def _find_points(self) -> None:
         try:
-            if self.record is not None:  # they are chosen once
+            if self.record is not None:  # a resume keeps its points
                 self.points = self.record.content.get("points", [])
             elif self.storage is not None:
                 self.points = load_points(self.settings, self.search_space)
@@ -149,16 +149,13 @@ class Preflight:
             self._no_room(f"{free / GIGABYTE:.1f} GB free, {wanted}")
 
     def _check_callbacks(self) -> None:
-        """Check what the loggers need, without which they can't be made, and ask each callback."""
-        extras = [(name, EXTRAS[name]) for name in self.settings.loggers if name in EXTRAS]
-        missing = [
-            f"{self.settings.variable('loggers')}={logger}: {extra} is missing;"
-            f" uv add {extra}, or leave {logger} out"
-            for logger, extra in extras
-            if importlib.util.find_spec(extra) is None
-        ]
-        self.findings += missing
-        for callback in [] if missing else self.parts.make_callbacks(self.settings):
+        """Check that tensorboardX is there, if needed, and call `check` of each callback."""
+        if "tensorboard" in self.settings.loggers and find_spec("tensorboardX") is None:
+            given = f"{self.settings.variable('loggers')}=tensorboard"
+            how = "uv add tensorboardX, or leave tensorboard out"
+            self.findings.append(f"{given}: tensorboardX is missing; {how}")
+            return
+        for callback in self.parts.make_callbacks(self.settings):
             self.findings += getattr(callback, "check", list)()
 
     def _no_room(self, why: str) -> None:
@@ -177,9 +174,9 @@ class Preflight:
                 )
 
     def _check_trainable(self) -> None:
-        """Rehearse the trial's methods at the corners of the search space; measure a checkpoint."""
+        """Rehearse the Trainable at the corners of the search space; estimate the space needed."""
         settings = self.settings
-        try:  # a simulation may have no rows
+        try:  # not all data have rows
             sample = getattr(self.data, "sample", lambda: self.data)()
         except Exception as error:  # whatever a team's data raises
             why = f"{type(error).__name__}: {reason(error)}"

@@ -1,11 +1,10 @@
-"""What a run shows while it runs: how far it is, how good, how long still, and each trial's end."""
+"""The progress of a run: how much is done, the best result, the time left, and each trial's end."""
 
 import contextlib
 import math
 import sys
 import time
 from collections.abc import Collection, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 from ray.tune import Callback, ProgressReporter
@@ -23,7 +22,7 @@ from ..tune.space import chosen
 from ..tune.stopping import seconds_left
 from .pace import Pace
 from .terminal import Terminal, columns, log_to
-from .words import clock, counted, span
+from .words import clock, counted, short, span
 
 LOOKS_PER_SECOND = 4.0
 SECONDS_BETWEEN_LINES = 30.0
@@ -32,18 +31,18 @@ BAR = 20  # characters
 
 
 class ProgressLines(ProgressReporter):
-    """In a log, lines; in a terminal, where `with` holds it, a last line that is always current.
+    """In a log, lines; in a terminal, during `with`, also a progress line at the bottom.
 
-    Ray asks `should_report` after each event. It says yes four times a second, less often where
-    looking at all trials takes longer than a hundredth of the time.
+    Ray calls `should_report` after each event. It returns true four times a second, or less often:
+    looking at all trials should take no more than a hundredth of the time.
     """
 
     def __init__(self, settings: RunSettings, names: Collection[str]) -> None:
-        """names: those of the hyperparameters"""
+        """names: the hyperparameters"""
         self._settings, self._ranking, self._names = settings, Ranking.of(settings), names
         self._start = time.monotonic()
-        self._pace = Pace(int(min(settings.max_iterations,
-                                  settings.stop.get("training_iteration", math.inf))))  # fmt: skip
+        most = min(settings.max_iterations, settings.stop.get("training_iteration", math.inf))
+        self._pace = Pace(int(most))
         self._total = 0  # Ray counts them
         self._ended: set[str] = set()
         self._running = self._failed = 0
@@ -58,11 +57,11 @@ class ProgressLines(ProgressReporter):
         self._asked = self._looked = False
 
     def __enter__(self) -> Self:
-        # Not with VERBOSE=3: what workers print would go through the line.
+        # Not with VERBOSE=3: the workers' output would mix with the progress line.
         terminal = sys.stdout.isatty() and self._console.is_interactive
         if terminal and self._settings.verbose in (1, 2):
             self._live = Live(
-                get_renderable=self._last_line,
+                get_renderable=self._progress_line,
                 console=self._console,
                 refresh_per_second=LOOKS_PER_SECOND / 2,
                 transient=True,
@@ -74,12 +73,7 @@ class ProgressLines(ProgressReporter):
             print("Starting Ray …", flush=True)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):
             self.flush()
         if self._live is not None:
@@ -103,7 +97,7 @@ class ProgressLines(ProgressReporter):
 
     def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
         start, worked = time.monotonic(), time.thread_time()
-        with contextlib.suppress(OSError):  # who read along is gone, which must not end the run
+        with contextlib.suppress(OSError):  # a closed terminal or pipe must not end the run
             self._look(trials, start)
             if start >= self._next_line and self._live is None and not done:
                 interval = min((start - self._start) / 20, LONGEST_SECONDS_BETWEEN_LINES)
@@ -114,11 +108,11 @@ class ProgressLines(ProgressReporter):
         self._next_look = start + max(1 / LOOKS_PER_SECOND, 100 * worked)
 
     def tell(self, line: str) -> None:
-        """Take a line and the time that it is now, to be printed at the next look."""
+        """Add a line, with the time passed, to be printed by the next `flush`."""
         self._lines.append((clock(time.monotonic() - self._start), line))
 
     def flush(self) -> None:
-        """Print the lines; above the last one in a terminal."""
+        """Print the added lines; in a terminal, above the progress line."""
         lines, self._lines = self._lines, []
         if lines and self._live is None:
             print("\n".join(f"{passed:>7}  {line}" for passed, line in lines), flush=True)
@@ -127,7 +121,7 @@ class ProgressLines(ProgressReporter):
             self._console.print(columns(*rows))
 
     def callbacks(self) -> list[Callback]:
-        """What prints each result; Ray's own, which VERBOSE=3 shows, leaves most of them out."""
+        """With VERBOSE=2, what prints each result; Ray's own reporter leaves most of them out."""
         return [ResultLines(self, self._settings.METRICS)] if self._settings.verbose == 2 else []
 
     def _look(self, trials: list[Trial], now: float) -> None:
@@ -144,7 +138,7 @@ class ProgressLines(ProgressReporter):
         for trial in unfinished:
             self._best_now = self._better(self._best_now, self._ranking.score(trial))
         self._pace.look([*ended, *unfinished], len(running), now)
-        # What had ended before a resume is counted, and was reported then.
+        # Trials that ended before a resume were reported then; here they only count.
         for number, trial in enumerate(ended if self._looked else [], 1):
             # FailureCallback in callbacks.py says that one failed; stop_all ends some unstarted.
             if trial.status != Trial.ERROR and trial.last_result.get("training_iteration"):
@@ -159,9 +153,8 @@ class ProgressLines(ProgressReporter):
         return sign * max(sign * best, sign * value)
 
     def _outcome(self, trial: Trial) -> str:
-        result, metric = trial.last_result or {}, self._settings.metric
-        values = " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
-                         for key, value in chosen(trial.config, self._names).items())  # fmt: skip
+        result, metric = trial.last_result, self._settings.metric
+        values = " ".join(f"{k}={short(v)}" for k, v in chosen(trial.config, self._names).items())
         iterations = counted(result.get("training_iteration", 0), "iteration")
         return (
             f"trial {trial.trial_id}  {metric} {result.get(metric, math.nan):.4f}"
@@ -181,7 +174,7 @@ class ProgressLines(ProgressReporter):
         return facts
 
     def _time_left(self, brief: bool) -> str | None:
-        """Words for the time left; None while nobody can know it."""
+        """The time left, as text; None as long as it is unknown."""
         rest = self._pace.left(self._total - len(self._ended) - self._pace.begun)
         budget = seconds_left()
         if rest is None and budget is None:
@@ -201,8 +194,8 @@ class ProgressLines(ProgressReporter):
         how = "at most" if bounded else "at most about" if may_end_early else "about"
         return f"{how} {words} left"
 
-    def _last_line(self) -> Segments:
-        """What the terminal shows now; not drawn again for each line that is printed above it."""
+    def _progress_line(self) -> Segments:
+        """The progress line. It is not drawn again for each line that is printed above it."""
         moment = (self._console.width, int(time.monotonic() * LOOKS_PER_SECOND))
         if moment != self._drawn_at:
             self._drawn_at = moment
@@ -210,7 +203,7 @@ class ProgressLines(ProgressReporter):
         return self._drawn
 
     def _draw(self, width: int) -> Table | Text:
-        """How far the run is, on one line whatever the width."""
+        """The progress as one line of any width."""
         passed = clock(time.monotonic() - self._start)
         if not self._asked:
             return Text(f"{passed:>7}  Starting Ray …"[:width], no_wrap=True)
@@ -239,4 +232,4 @@ class ResultLines(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         with contextlib.suppress(OSError):
-            self.lines.flush()  # before anyone prints why it failed
+            self.lines.flush()  # before others print why it failed

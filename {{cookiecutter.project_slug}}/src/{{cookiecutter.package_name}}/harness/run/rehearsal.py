@@ -1,7 +1,7 @@
-"""A rehearsal of the Trainable before a run: a few rows, at the corners of the search space.
+"""A rehearsal of the Trainable before a run, with a few rows, at the corners of the search space.
 
-It calls what Ray calls (`train`, `save`, `restore`, `reset`, `export_model`, `stop`), so that what
-would fail each trial later is one line now.
+It calls the methods that Ray calls (`train`, `save`, `restore`, `reset`, `export_model`, `stop`):
+what would make each trial fail later is one line now.
 """
 
 import io
@@ -29,7 +29,7 @@ SECONDS = 20.0  # a slow model is not tried at every corner
 
 @dataclass
 class Outcome:
-    """What a rehearsal found; and the bytes of the largest checkpoint."""
+    """What a rehearsal found; `checkpoint_size`: the bytes of the largest checkpoint."""
 
     findings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -43,9 +43,9 @@ def rehearse(
     settings: RunSettings,
     seconds: float = SECONDS,
 ) -> Outcome:
-    """Try the Trainable with each configuration, and its whole contract with one of them.
+    """Train and save with each configuration, and try all other methods with one of them.
 
-    data: a few rows; seconds: after these, the rest of the configurations is left out
+    data: a few rows; seconds: after these, no other configuration is tried
     """
     if reason := why_unusable(parts.trainable):
         return Outcome(findings=[reason])
@@ -56,13 +56,13 @@ def rehearse(
     ):
         try:
             shared = _as_in_a_worker(data)
-        except Exception as error:  # whatever does not pickle
+        except Exception as error:  # whatever pickling raises
             return Outcome([f"load_data: the workers can't be sent what it returns ({error})"])
         return _Rehearsal(parts, configs, shared, settings, Path(folder)).run(seconds)
 
 
 def _as_in_a_worker(data: Any) -> Any:
-    """The data as Ray's object store hands it out: its arrays are read-only."""
+    """The data as a worker gets it from Ray's object store: its arrays are read-only."""
     buffers: list[pickle.PickleBuffer] = []
     pickled = cloudpickle.dumps(data, protocol=5, buffer_callback=buffers.append)
     return pickle.loads(pickled, buffers=[buffer.raw().toreadonly() for buffer in buffers])
@@ -116,7 +116,7 @@ class _Rehearsal:
         return self.outcome
 
     def _try(self, config: Config, scratch: Path) -> None:
-        """One corner: a trial that reports and saves. The first good one does all the rest too."""
+        """Train and save at one corner. The first trial with finite metrics tries the rest, too."""
         trial = self._make(config)
         result = self._train(trial)
         values = [result[name] for name in self.metrics if isinstance(result.get(name), Real)]
@@ -142,7 +142,7 @@ class _Rehearsal:
         return self.trainable.without_ray(config, self.data, self.folder, resources)
 
     def _train(self, trial: StoredTrainable) -> Result:
-        """One iteration. Returns what `log_result` was given: empty when the trial is over."""
+        """One iteration. Returns its result as `log_result` got it; empty when the trial is over."""
         given: list[Result] = []
         log_result = type(trial).log_result
 
@@ -154,11 +154,11 @@ class _Rehearsal:
         trial.log_result = caught  # type: ignore[method-assign]
         trial.train()
         for result in given:
-            self._look_at(trial, result)
+            self._check_metrics(trial, result)
         return given[0] if given else {}
 
-    def _look_at(self, trial: StoredTrainable, result: Result) -> None:
-        """Stoppers and loggers look up each of METRICS in each result."""
+    def _check_metrics(self, trial: StoredTrainable, result: Result) -> None:
+        """Check that a result has each of METRICS: stoppers and loggers need them."""
         filled: dict[str, Any] = trial.get_auto_filled_metrics()
         own = [key for key in result if key not in filled and key not in RAY_KEYS]
         for name in self.metrics:
@@ -174,7 +174,7 @@ class _Rehearsal:
                 )
 
     def _save(self, trial: StoredTrainable, scratch: Path) -> Any:
-        """Save, measure, and move the folder, as Ray does."""
+        """Save a checkpoint, measure it, and move its folder, as Ray does."""
         saved = trial.save(str(scratch / "saved"))
         size = sum(file.stat().st_size for file in (scratch / "saved").rglob("*"))
         self.outcome.checkpoint_size = max(self.outcome.checkpoint_size, size)
@@ -192,7 +192,7 @@ class _Rehearsal:
         other.stop()
 
     def _reuse(self, used: StoredTrainable, config: Config, result: Result) -> None:
-        """Let a worker that has trained take this configuration."""
+        """Reuse a trial's worker for this configuration, as Ray does."""
         self.reused = True
         if not self.settings.reuse_actors:
             return
@@ -209,10 +209,9 @@ class _Rehearsal:
             )
 
     def _difference(self, config: Config, expected: list[Result], result: Result) -> str | None:
-        """The first metric of `result` that is not as expected last.
+        """The first metric of `result` that differs from the last of the expected results.
 
-        A metric that a new trial of this configuration does not repeat either, as a time, does not
-        count.
+        A metric that a new trial doesn't repeat either, such as a time, does not count.
         """
         last = expected[-1]
         differing = [name for name in self.metrics if not same(last.get(name), result.get(name))]

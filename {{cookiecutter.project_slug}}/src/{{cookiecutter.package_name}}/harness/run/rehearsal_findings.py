@@ -1,4 +1,4 @@
-"""What a rehearsal finds: which method of the Trainable raised what, and at which corners."""
+"""The findings of a rehearsal: which method of the Trainable raised what, and at which corners."""
 
 import inspect
 import math
@@ -27,7 +27,7 @@ HARNESS = Path(__file__).parents[1]
 
 
 class Findings:
-    """The findings at the corners of the search space; `corner` is the number of this one."""
+    """The findings at the corners of the search space; `corner` is the number of the current one."""
 
     def __init__(self, trainable: type[Any], configs: Sequence[Config]) -> None:
         self.trainable, self.name, self.configs = trainable, trainable.__name__, configs
@@ -37,7 +37,7 @@ class Findings:
 
     @contextmanager
     def blaming(self, what: str | None = None) -> Iterator[None]:
-        """Make a finding of whatever a team's code raises: which method, what, where."""
+        """Turn what a team's code raises into a finding: which method, what, where."""
         try:
             yield
         except (Exception, SystemExit) as error:
@@ -54,13 +54,13 @@ class Findings:
             self.add(text, key=(method, type(error), place))
 
     def add(self, text: str, key: Any = None) -> None:
-        """Keep a finding, once: another corner's is counted."""
+        """Add a finding; the same one at another corner is only counted."""
         _, corners = self.found.setdefault(key or text, (text, []))
         if self.corner is not None and self.corner not in corners:
             corners.append(self.corner)
 
     def lines(self) -> list[str]:
-        """What was found, a line each."""
+        """The findings, one line each."""
         return [self._line(*found) for found in self.found.values()]
 
     def _line(self, text: str, corners: list[int]) -> str:
@@ -81,7 +81,7 @@ class Findings:
 
 
 def why_unusable(trainable: Any) -> str | None:
-    """Why a Trainable can't even be made."""
+    """Why a Trainable can't be rehearsed at all."""
     if not isinstance(trainable, type) or not issubclass(trainable, StoredTrainable):
         name = getattr(trainable, "__name__", trainable)
         return f"{name} should be a class, and a subclass of StoredTrainable"
@@ -96,8 +96,8 @@ def why_unusable(trainable: Any) -> str | None:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values of a metric are equal; sums in another order may differ in the end."""
+    """Whether two values of a metric are equal, up to rounding errors."""
     if not isinstance(one, Real) or not isinstance(other, Real):
-        return True  # a finding of its own
+        return True  # another finding says that it is no number
     both_nan = math.isnan(one) and math.isnan(other)
     return both_nan or math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-7)

@@ -1,4 +1,4 @@
-"""What a trial occupies, against what the nodes have."""
+"""Whether the nodes have the resources that a trial needs."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ Amounts = dict[str, float]
 
 
 class ResourceCallback(Callback):
-    """Refuses a trial that the nodes can never hold; Ray would let it wait for ever."""
+    """Refuses a run whose trials fit on no node: Ray would let them wait forever."""
 
     def __init__(self, settings: RunSettings) -> None:
         self.settings = settings
@@ -29,7 +29,7 @@ class ResourceCallback(Callback):
 
 
 def why_too_much(bundles: list[Amounts], nodes: list[Amounts]) -> str | None:
-    """Why the nodes can't hold the bundles, each of them on one node; None if nothing says so."""
+    """Why the bundles, each on one node, don't fit on the nodes; None if they seem to fit."""
     for bundle in bundles:
         wanted = bundles.count(bundle)
         held = sum(min(int(node.get(k, 0) / v + 1e-9) for k, v in bundle.items()) for node in nodes)

@@ -1,4 +1,4 @@
-"""Ray's saved state of an experiment, made ready for a resume."""
+"""Prepares Ray's saved state of an experiment for a resume."""
 
 import fnmatch
 import json
@@ -27,7 +27,7 @@ PATTERNS = (
 
 
 def has_trials(folder: Folder) -> bool:
-    """Whether there is something to resume. A state that can't be read may have trials."""
+    """Whether there is something to resume; true if the state can't be read."""
     file = newest_state(folder)
     try:
         return file is not None and bool(json.loads(folder.read(file) or b"")["trial_data"])
@@ -36,7 +36,7 @@ def has_trials(folder: Folder) -> bool:
 
 
 def damaged(folder: Folder) -> str | None:
-    """The name of a state file that can't be read; None when all can. Nothing is executed."""
+    """The name of a damaged state file, or None. It unpickles nothing."""
     for file in (f for pattern in PATTERNS for f in fnmatch.filter(folder.files(), pattern)):
         content = folder.read(file) or b""
         is_pickle = file.endswith(".pkl") or content[:1] == b"\x80"
@@ -50,7 +50,7 @@ def damaged(folder: Folder) -> str | None:
 
 
 def saved_stopper(folder: Folder) -> Any:
-    """The stopper of the newest state, which is unpickled; None where it can't be read."""
+    """Unpickle the stopper of the newest state; None if it can't be read."""
     try:
         state = json.loads(folder.read(str(newest_state(folder))) or b"")
         return cloudpickle.loads(bytes.fromhex(state["runner_data"]["_stopper"]["value"]))
@@ -59,16 +59,16 @@ def saved_stopper(folder: Folder) -> Any:
 
 
 def reconcile(folder: Folder, *, errored: bool, longer: Callable[[], Stopper] | None) -> None:
-    """Make the saved state ready for a resume, after whatever ended the last run.
+    """Prepare the saved state for a resume, however the last run ended.
 
-    Trials that had ended keep all their results. The others resume from what the journal has of
-    them, without the checkpoints that are gone or damaged; their tables end where they resume, so
-    that no iteration is in them twice. None is lost: no state, and no entry of the journal, is in
-    the storage before the tables that belong to it.
+    Ended trials keep all their results. The others resume from their state or their journal entry,
+    whichever is newer, without checkpoints that are gone or damaged. Their tables are cut where
+    they resume, so that no iteration is in them twice. No row is missing: a state or an entry is
+    never in the storage before the tables that belong to it.
 
-    errored: failed trials are to resume, too
-    longer: makes a stopper with new limits (`extend`): only a trial that has reached one of them
-        has reported its last result
+    errored: also resume failed trials
+    longer: makes a stopper with new limits (`extend`): a trial that has reached none of them has
+        not reported its last result
     """
     folder.delete_unfinished()
     file = str(newest_state(folder))
@@ -92,7 +92,7 @@ def reconcile(folder: Folder, *, errored: bool, longer: Callable[[], Stopper] | 
                 step, state["runner_data"]["_stopper"] = newer["step"], newer["stopper"]
         own = keep_whole(folder, trial, newer["checkpoint"] if newer else None)
         saved: Any = trial.latest_checkpoint_result
-        last, result = trial.last_result or {}, saved.metrics if saved else {}
+        last, result = trial.last_result, saved.metrics if saved else {}
         if saved:
             up_to_date = result.get("training_iteration") == last.get("training_iteration")
             done = longer()(trial.trial_id, last) if longer else last.get("done")
@@ -106,7 +106,7 @@ def reconcile(folder: Folder, *, errored: bool, longer: Callable[[], Stopper] | 
         changed = {"storage": journal.encoded(here), **(newer["changed"] if newer else {})}
         pair[0] = json.dumps({**json.loads(pair[0]), **changed})
         pair[1] = trial.run_metadata.get_json_state()
-    # Trials that began after the last saved state begin again; some searchers name them otherwise.
+    # Trials that began after the last saved state start again, maybe in a folder of another name.
     for name, info in folder.files().items():
         if name.startswith("trial_") and not info.is_file and name not in known:
             folder.delete(name)
@@ -115,10 +115,10 @@ def reconcile(folder: Folder, *, errored: bool, longer: Callable[[], Stopper] | 
 
 
 def _reopen(state: dict[str, Any], longer: Callable[[], Stopper] | None) -> None:
-    """Let ended trials run that never did, or that have not reached the new limits.
+    """Let ended trials run that never ran, or that have not reached the new limits.
 
-    What Ray had decided to do after a checkpoint that it was waiting for holds no more, but for the
-    end of an unfinished trial under the same limits: a scheduler may say that only once.
+    Ray keeps what it decided to do once a checkpoint is saved. These decisions are dropped, except
+    to stop an unfinished trial under the same limits: a scheduler may say that only once.
     """
     decisions = state["runner_data"].get("_cached_trial_decisions", {})
     kept = {}

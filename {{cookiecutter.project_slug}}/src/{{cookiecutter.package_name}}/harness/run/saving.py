@@ -1,4 +1,4 @@
-"""How Ray's own state of an experiment is saved while it runs."""
+"""Saving Ray's state of an experiment: only with its lock, and completely."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from ..tune.ray_internals import copied_in_order
 
 
 class LockCallback(Callback):
-    """Ends a run that has lost the lock of its experiment, before it saves anything."""
+    """Ends a run that has lost its experiment's lock, before it saves anything."""
 
     def __init__(self, lock: ExperimentLock) -> None:
         self.lock = lock
@@ -20,21 +20,17 @@ class LockCallback(Callback):
     def on_trial_result(self, *_: Any, **info: Any) -> None:
         self.lock.renew()
 
-    def on_checkpoint(self, *_: Any, **info: Any) -> None:
-        self.lock.renew()
+    on_checkpoint = on_step_end = on_trial_result
 
     def get_state(self) -> None:
-        """Called before anything is saved, and copied over what another run may have saved."""
-        self.lock.renew()
-
-    def on_step_end(self, *_: Any, **info: Any) -> None:
+        """Called before Ray saves its state, which would replace the other run's."""
         self.lock.renew()
 
 
 def complete_files(folder: Folder, trials: list[Trial]) -> None:
-    """Write what the storage lacks of the last state and tables: Ray only logs that it could not.
+    """Write what the storage lacks of the last state and tables: if Ray can't, it only logs that.
 
-    Raises OSError when the storage doesn't take it.
+    Raises OSError when the storage fails.
     """
     if not trials or trials[0].storage is None:
         return

@@ -1,4 +1,4 @@
-"""What is checked of the search algorithm and of the scheduler before a run."""
+"""Checks of the search algorithm and the scheduler before a run."""
 
 import importlib.util
 import math
@@ -19,7 +19,7 @@ from ..tune.space import variables
 def check_search(
     settings: RunSettings, space: dict[str, Any], points: Sequence[Point]
 ) -> list[str]:
-    """What a search algorithm can't do with the search space."""
+    """What the search algorithm can't do with the search space."""
     algorithm, given = settings.search_alg, settings.given("search_alg")
     if algorithm == "random":
         return []
@@ -31,7 +31,7 @@ def check_search(
     try:
         search = make_search(settings, space, points)
         search.set_search_properties(settings.metric, settings.mode, with_placeholders(space))
-    except Exception as error:  # whatever a searcher says of the space is the finding
+    except Exception as error:  # whatever a searcher raises
         return [f"{given}: search space: {reason(error)}"]
     return []
 
@@ -49,14 +49,14 @@ def _unsearchable(algorithm: str, name: str, domain: Domain) -> str | None:
 def check_scheduler(
     settings: RunSettings, space: dict[str, Any], mutable: Sequence[str], trials: int
 ) -> list[str]:
-    """What a scheduler can't work with, which it would else accept, and do nothing."""
+    """Settings with which the scheduler would do nothing, without saying so."""
     name, found = settings.scheduler, list[str]()
     variable, concurrent = settings.variable, settings.given("max_concurrent_trials")
     if name in {"hyperband", "pbt"} and settings.checkpoint_frequency == 0:
         found.append(f"it needs checkpoints; {variable('checkpoint_frequency')}=0 makes none")
     if name in {"asha", "median", "pbt"} and settings.grace_iterations > settings.max_iterations:
-        found.append(f"{settings.given('grace_iterations')} is more than"
-                     f" {settings.given('max_iterations')}")  # fmt: skip
+        grace, most = settings.given("grace_iterations"), settings.given("max_iterations")
+        found.append(f"{grace} is more than {most}")
     if name == "hyperband" and settings.max_concurrent_trials:
         found.append(f"trials wait for each other; {concurrent} should be 0")
     if name == "pbt":

@@ -1,13 +1,14 @@
-"""One run from beginning to end: check, lock, tune, write down how it ended, say it."""
+"""One run from beginning to end: check, lock, tune, record how it ended, print it."""
 
 import contextlib
+import signal
 import sys
 
 from ray.tune.analysis import ExperimentAnalysis
 from ray.tune.tune_config import ResumeConfig
 
 from ..configuration import Configuration
-from ..errors import Refusal
+from ..errors import DONE, TRIAL_FAILED, Refusal
 from ..settings import RunSettings
 from ..store import lock
 from ..store.record import Record
@@ -18,7 +19,7 @@ from ..tune.space import variables
 from . import journal, resume
 from .exports import TrialExports
 from .extend import copied, reconciled, why_not_resumed
-from .outcome import DONE, TRIAL_FAILED, finish, storage_failed
+from .outcome import finish, storage_failed
 from .preflight import Preflight
 from .progress import ProgressLines
 from .resources import ResourceCallback
@@ -30,7 +31,7 @@ RESUME, SKIP = ResumeConfig.ResumeType.RESUME, ResumeConfig.ResumeType.SKIP
 
 
 def prepare(configuration: Configuration) -> Preflight:
-    """Check everything, and complete the settings of a resume. Raises Refusal with all findings."""
+    """Check everything; restore the settings of a resume. Raises Refusal with all findings."""
     ready = Preflight(configuration)
     ready.check_place()
     record = None if ready.findings else ready.record
@@ -50,8 +51,11 @@ def run_experiment(configuration: Configuration) -> int:
     signals = SignalCallback()
     try:
         return _run(configuration, signals)
-    except (Interrupted, SystemExit) as ended:  # Ray makes a SystemExit of SIGTERM while it starts
-        number = ended.number if isinstance(ended, Interrupted) else int(ended.code or 0)
+    except (Interrupted, SystemExit) as ended:
+        # Ray raises SystemExit(SIGTERM) for that signal while it starts; others are the team's.
+        number = ended.number if isinstance(ended, Interrupted) else signal.SIGTERM
+        if isinstance(ended, SystemExit) and ended.code != number:
+            raise
         print("Interrupted before the first trial: nothing has been run.", flush=True)
         return exit_code(number)
 
@@ -63,18 +67,12 @@ def _run(configuration: Configuration, signals: SignalCallback) -> int:
         record, resumes = ready.record, False
         now = Record.load(ready.folder)
         if (now and now.content) != (record and record.content):
-            raise Refusal(
-                f"{ready.folder.name!r} was run by another process in between; start again"
-            )
+            name = ready.folder.name
+            raise Refusal(f"{name!r} was run by another process in between; start again")
         if record is None:
-            assert ready.described is not None  # or it had been refused
-            record = Record.new(
-                ready.folder,
-                configuration.project.package,
-                ready.space,
-                ready.points,
-                ready.described,
-            )
+            assert ready.described is not None  # else `prepare` has refused
+            package = configuration.project.package
+            record = Record.new(ready.folder, package, ready.space, ready.points, ready.described)
         elif not resume.has_trials(record.folder):
             print(f"Nothing had been saved of {record.name}: it starts from the beginning.")
         else:
@@ -109,7 +107,7 @@ def _tune(
     signals: SignalCallback,
     resumes: bool,
 ) -> ExperimentAnalysis | None:
-    """Let the project tune. None when that was ended by the storage, or by the loss of the lock."""
+    """Call the project's `tune_run`. None when the storage failed, or the lock was lost."""
     settings, folder = ready.settings, record.folder
     callbacks = [
         signals,
@@ -132,7 +130,7 @@ def _tune(
             analysis: ExperimentAnalysis = ready.parts.tune_run(settings, plan)
         held.keep()
         complete_files(folder, analysis.trials)
-    except lock.LockLost as lost:  # the record is the other run's
+    except lock.LockLost as lost:  # the record belongs to the other run
         print(f"error: {lost}", file=sys.stderr)
         return None
     except (Refusal, Interrupted, SystemExit):  # before the first trial
@@ -155,7 +153,7 @@ def _tune(
 
 
 def _resume_config(settings: RunSettings) -> ResumeConfig:
-    """Which trials are resumed, for Ray."""
+    """Which trials Ray resumes."""
     return ResumeConfig(
         finished=SKIP,  # type: ignore[arg-type]  # Ray's annotation is off; see resume.reconcile
         unfinished=RESUME,  # type: ignore[arg-type]
@@ -175,7 +173,7 @@ def _print_start(ready: Preflight) -> None:
 
 
 def _storage_failure(folder: Folder, error: BaseException) -> OSError | None:
-    """The storage's failure behind an error of Ray, if it is one."""
+    """The storage error that caused an error of Ray, if there is one."""
     if isinstance(error, OSError):
         return error
     try:

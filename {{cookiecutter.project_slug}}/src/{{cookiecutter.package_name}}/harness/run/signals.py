@@ -1,8 +1,9 @@
-"""Ctrl-C, and the signals by which a cluster ends a job: save, say how to resume, then end."""
+"""Ctrl-C, and the signals that end a job on a cluster: save, say how to resume, then end."""
 
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune import Callback
@@ -12,7 +13,7 @@ from ..tune.ray_internals import end_daemons_at_once
 
 
 def exit_code(number: int) -> int:
-    """128 + the signal, as shells have it; after SIGUSR1 0, as Ray has it."""
+    """128 + the signal, as in shells; 0 after SIGUSR1, as in Ray."""
     return 0 if signal.Signals(number).name == "SIGUSR1" else 128 + number
 
 
@@ -24,53 +25,51 @@ class Interrupted(BaseException):
 
 
 class SignalCallback(Callback):
-    """Lets the other signals do what Ray does for SIGINT: save the state and return.
+    """Makes the other signals do what SIGINT does in Ray: save the state and return.
 
-    `received` is the number of the first signal, or None. A scheduler signals the whole process
-    group, and Ray's daemons are in it. What is blocked while they start stays blocked in them, and
-    they live on while the state is saved; Ray itself does so with SIGINT alone.
+    `received` is the number of the first signal, or None. A cluster's scheduler signals the whole
+    process group, with Ray's daemons. Signals that are blocked while these start stay blocked in
+    them, so that they live while the state is saved. Ray does this itself only for SIGINT.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
         self._early: int | None = None
-        for number in ENDING:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
-                signal.signal(number, self._too_early)
+        self._catch(self._too_early)
 
     def _too_early(self, number: int, frame: Any) -> None:
         self._early = number
         raise Interrupted(number)
 
     def block(self) -> None:
-        """Called before Ray starts. A signal that comes meanwhile waits for `setup`."""
+        """Called before Ray starts. A signal that arrives meanwhile waits for `setup`."""
         signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
 
     def unblock(self) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
 
     def setup(self, *_: Any, **info: Any) -> None:
-        """Called when Ray has set its handlers, of SIGINT, SIGUSR1, and an exit for SIGTERM."""
-        if self._early is not None:  # what was raised while Ray started may have been lost in it
+        """Called when Ray has set its handlers of SIGINT, SIGUSR1 and SIGTERM."""
+        if self._early is not None:  # Ray may have swallowed the exception while it started
             raise Interrupted(self._early)
         self._ray = signal.getsignal(signal.SIGINT)
-        self._catch()
+        self._catch(self._save)
         self.unblock()
 
     def finish(self) -> None:
-        """Called when Ray is done: the outcome is still to be written down."""
+        """Called when Ray is done. The outcome is not saved yet."""
         self._ray = None
-        self._catch()
+        self._catch(self._save)
         end_daemons_at_once()
 
-    def _catch(self) -> None:
+    def _catch(self, handler: Callable[[int, Any], None]) -> None:
         for number in ENDING:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._save)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+                signal.signal(number, handler)
 
     def _save(self, number: int, frame: Any) -> None:
         if self.received is not None:
-            if sys.stdout.isatty():  # harness/run/progress.py may have a line there
+            if sys.stdout.isatty():  # progress.py may have left a line there
                 os.write(sys.stdout.fileno(), b"\n")
             os._exit(exit_code(number))
         self.received = number

@@ -1,4 +1,4 @@
-"""The terminal of a run: rich's console, and Ray's log lines above its last line."""
+"""The terminal of a run: rich's console, with Ray's log lines above the progress line."""
 
 import logging
 from typing import Any
@@ -8,14 +8,14 @@ from rich.table import Table
 
 
 class Terminal(Console):
-    """Leaves the cursor as it is: one that is hidden stays so when the process is killed."""
+    """Never hides the cursor: after a kill it would stay hidden."""
 
     def show_cursor(self, show: bool = True) -> bool:
         return False
 
 
 def log_to(stream: Any) -> None:
-    """Let Ray's log lines go where sys.stderr leads now: above the last line, or straight."""
+    """Send Ray's log lines to a stream: rich's, above the progress line, or stderr itself."""
     for handler in logging.getLogger("ray").handlers:
         if isinstance(handler, logging.StreamHandler) and not isinstance(
             handler, logging.FileHandler
@@ -24,7 +24,7 @@ def log_to(stream: Any) -> None:
 
 
 def columns(*rows: tuple[str, *tuple[RenderableType, ...]]) -> Table:
-    """The time passed, and what is beside it; what is too long is folded there."""
+    """A table without lines; the first column is the time passed."""
     table = Table.grid(padding=(0, 2, 0, 0))
     for passed, *others in rows:
         table.add_row(f"{passed:>7}", *others)

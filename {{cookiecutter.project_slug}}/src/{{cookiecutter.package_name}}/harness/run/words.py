@@ -1,4 +1,6 @@
-"""Numbers and times, as one reads them."""
+"""Numbers and times as text."""
+
+from typing import Any
 
 
 def counted(number: int, what: str) -> str:
@@ -14,7 +16,12 @@ def clock(seconds: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """A time that is not known exactly."""
+    """An approximate time: 30 s, 8 min, 1.5 h."""
     if seconds < 100:
         return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def short(value: Any) -> str:
+    """A value as text; a float with four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
