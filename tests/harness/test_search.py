@@ -110,7 +110,7 @@ CHOICE = {"a": tune.choice([{"b": tune.randn(0, 1)}])}
         ({"scheduler": "hyperband", "checkpoint_frequency": 0}, {}, "needs checkpoints"),
         ({"scheduler": "pbt"}, {}, ""),
         ({"scheduler": "pbt", "search_alg": "optuna"}, {}, "it searches by itself"),
-        ({"scheduler": "pbt", "num_samples": 1}, {}, "NUM_SAMPLES=1 is one alone"),
+        ({"scheduler": "pbt", "num_samples": 1}, {}, "NUM_SAMPLES=1 should be 2 or more"),
         ({"scheduler": "pbt", "max_concurrent_trials": 1}, {}, "side by side"),
         ({"scheduler": "pbt"}, {"mutable": ("rates",)}, "'rates', which is not sampled"),
         ({"scheduler": "pbt"}, {"mutable": ()}, "no hyperparameter"),

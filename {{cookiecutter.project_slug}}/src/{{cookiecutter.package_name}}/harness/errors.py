@@ -22,15 +22,15 @@ class Refusal(Exception):
 
 
 @contextmanager
-def refused(given: str, otherwise: str = "") -> Iterator[None]:
+def refused(given: str) -> Iterator[None]:
     """Turn an OSError of a storage or a file into a Refusal.
 
-    given: the setting that names it, with its value; otherwise: what can be done instead
+    given: the setting that names it, with its value
     """
     try:
         yield
     except OSError as error:
-        raise Refusal(f"{given}: {reason(error)}{otherwise}") from None
+        raise Refusal(f"{given}: {reason(error)}") from None
 
 
 def reason(error: BaseException) -> str:

@@ -61,4 +61,4 @@ def print_experiment(configuration: Configuration) -> None:
     if outcome not in {"done", "running", "trials failed"}:
         print(f"Resume: {configuration.again('run', '--resume')}")
     again = f"{project.command()} {record.command(project.settings)} --name …"
-    print(f"Again, under another name: {again}")
+    print(f"Repeat it under another name: {again}")

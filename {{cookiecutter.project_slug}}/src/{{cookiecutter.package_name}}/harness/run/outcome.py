@@ -75,7 +75,7 @@ def finish(
     if saved and outcome.startswith(("interrupted", "exports")):
         print(f"Resume: {configuration.again('run', '--resume')}")
     elif failed:
-        print(f"Again: {configuration.again('run', '--resume', 'errored')}")
+        print(f"Retry the failed trials: {configuration.again('run', '--resume', 'errored')}")
     else:
         print(f"Look again: {configuration.again('show')}")
     return code

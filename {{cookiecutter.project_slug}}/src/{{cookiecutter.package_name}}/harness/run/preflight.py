@@ -170,7 +170,7 @@ class Preflight:
             if size > most:
                 self.findings.append(
                     f"{name}: {size / 1e6:.0f} MB would go to the workers with each trial, at most"
-                    f" {most / 1e6:.0f}; hand large objects over as tune_run.py does the data"
+                    f" {most / 1e6:.0f}; pass large objects as tune_run.py passes the data"
                 )
 
     def _check_trainable(self) -> None:

@@ -46,8 +46,7 @@ class ProgressLines(ProgressReporter):
         self._total = 0  # Ray counts them
         self._ended: set[str] = set()
         self._running = self._failed = 0
-        self._best: float | None = None  # of the trials that have ended
-        self._best_now: float | None = None
+        self._best = self._best_now = math.nan  # of the trials that have ended, and of all
         self._next_look = 0.0
         self._next_line = self._start + SECONDS_BETWEEN_LINES
         self._console = Terminal(highlight=False)
@@ -125,32 +124,27 @@ class ProgressLines(ProgressReporter):
         return [ResultLines(self, self._settings.METRICS)] if self._settings.verbose == 2 else []
 
     def _look(self, trials: list[Trial], now: float) -> None:
-        unfinished = [trial for trial in trials if trial.trial_id not in self._ended]
-        ended = [trial for trial in unfinished if trial.is_finished()]
+        remaining = [trial for trial in trials if trial.trial_id not in self._ended]
+        ended = [trial for trial in remaining if trial.is_finished()]
         self._total = max(self._total, len(trials))
-        for trial in ended:
-            self._ended.add(trial.trial_id)
-            self._failed += trial.status == Trial.ERROR
-            self._best = self._better(self._best, self._ranking.score(trial))
-        unfinished = [trial for trial in unfinished if not trial.is_finished()]
-        running = [trial for trial in unfinished if trial.status == Trial.RUNNING]
-        self._running, self._best_now = len(running), self._best
-        for trial in unfinished:
-            self._best_now = self._better(self._best_now, self._ranking.score(trial))
-        self._pace.look([*ended, *unfinished], len(running), now)
+        self._ended |= {trial.trial_id for trial in ended}
+        self._failed += sum(trial.status == Trial.ERROR for trial in ended)
+        self._running = sum(trial.status == Trial.RUNNING for trial in remaining)
+        self._best = self._best_of(self._best, ended)
+        self._best_now = self._best_of(self._best, remaining)
+        self._pace.look(remaining, self._running, now)
         # Trials that ended before a resume were reported then; here they only count.
         for number, trial in enumerate(ended if self._looked else [], 1):
-            # FailureCallback in callbacks.py says that one failed; stop_all ends some unstarted.
+            # FailureCallback in callbacks.py prints failures; some trials end without a start.
             if trial.status != Trial.ERROR and trial.last_result.get("training_iteration"):
                 count = len(self._ended) - len(ended) + number
                 self.tell(f"{count}/{self._total} {self._outcome(trial)}")
         self._looked = True
 
-    def _better(self, best: float | None, value: float) -> float | None:
-        if best is None or not math.isfinite(value):
-            return value if math.isfinite(value) else best
-        sign = self._ranking.sign
-        return sign * max(sign * best, sign * value)
+    def _best_of(self, best: float, trials: list[Trial]) -> float:
+        """The best of `best` and the trials' scores; NaN if none is finite."""
+        scores = filter(math.isfinite, [best, *map(self._ranking.score, trials)])
+        return max(scores, key=lambda score: self._ranking.sign * score, default=math.nan)
 
     def _outcome(self, trial: Trial) -> str:
         result, metric = trial.last_result, self._settings.metric
@@ -167,7 +161,7 @@ class ProgressLines(ProgressReporter):
         facts = [ended if brief else f"{ended} trials ended", running]
         if self._failed or not brief:
             facts.append(f"{self._failed} failed")
-        if self._best_now is not None:
+        if math.isfinite(self._best_now):
             facts.append(" ".join(["best", *metric.split(), f"{self._best_now:.4f}"]))
         if time_left := self._time_left(brief):
             facts.append(time_left)

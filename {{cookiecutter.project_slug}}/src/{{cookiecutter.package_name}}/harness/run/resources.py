@@ -13,7 +13,7 @@ Amounts = dict[str, float]
 
 
 class ResourceCallback(Callback):
-    """Refuses a run whose trials fit on no node: Ray would let them wait forever."""
+    """Refuses a run whose trials never fit on the nodes: Ray would let them wait forever."""
 
     def __init__(self, settings: RunSettings) -> None:
         self.settings = settings
@@ -24,7 +24,7 @@ class ResourceCallback(Callback):
         bundles = [ray_names(bundle) for bundle in self.settings.resources_per_trial]
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if reason := why_too_much([bundle for bundle in bundles if bundle], nodes):
-            waits = f"{self.settings.variable('wait_for_resources')}=true waits for one to come"
+            waits = f"{self.settings.variable('wait_for_resources')}=true waits for a node"
             raise Refusal(f"{self.settings.given('resources_per_trial')}: {reason}; {waits}")
 
 

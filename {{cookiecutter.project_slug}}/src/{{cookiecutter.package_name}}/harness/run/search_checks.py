@@ -66,9 +66,9 @@ def check_scheduler(
             found.append(f"it searches by itself; {variable('search_alg')} should be random")
         if not mutable or unknown:
             which = f"{unknown[0]!r}, which is not sampled" if unknown else "no hyperparameter"
-            found.append(f"it changes what MUTABLE in search_space.py names: {which}")
+            found.append(f"it changes the hyperparameters of MUTABLE in search_space.py: {which}")
         if settings.max_concurrent_trials == 1:
             found.append(f"it compares trials side by side; {concurrent} should be 0 or 2, 3 …")
         if trials == 1:
-            found.append(f"it compares trials; {variable('num_samples')}=1 is one alone")
+            found.append(f"it compares trials; {variable('num_samples')}=1 should be 2 or more")
     return [f"{settings.given('scheduler')}: {reason}" for reason in found]
