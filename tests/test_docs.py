@@ -627,7 +627,7 @@ def test_variables_of_ray_that_a_project_sets_are_explained() -> None:
 
 
 def test_exit_codes_are_explained() -> None:
-    codes = re.search(r"DONE, .* = (.*)", read_source("harness/cli/commands.py"))
+    codes = re.search(r"DONE, .* = (.*)", read_source("harness/errors.py"))
     signals = re.search(r"\nNAMES = (.*)", read_source("harness/ray_environment.py"))
     assert codes
     assert signals
