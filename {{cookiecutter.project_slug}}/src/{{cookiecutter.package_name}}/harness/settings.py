@@ -58,7 +58,9 @@ class RunSettings(BaseSettings):
 
     # The experiment
     name: str | None = Field(
-        default=None, pattern=Name, description="folder of the experiment; default: package, time"
+        default=None,
+        pattern=Name,
+        description="folder of the experiment; default: package and time",
     )
     storage_path: StoragePath = Field(
         default="results",
