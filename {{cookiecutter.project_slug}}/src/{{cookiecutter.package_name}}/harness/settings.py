@@ -96,7 +96,9 @@ class RunSettings(BaseSettings):
         default="fifo", description="asha, median, hyperband stop bad trials; pbt changes them"
     )
     grace_iterations: int = Field(
-        default=1, ge=1, description="iterations before SCHEDULER may stop or change a trial"
+        default=1,
+        ge=1,
+        description="iterations before SCHEDULER may stop or change a trial; hyperband ignores it",
     )
 
     # When to stop
