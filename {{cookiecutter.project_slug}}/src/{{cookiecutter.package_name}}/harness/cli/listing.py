@@ -37,7 +37,7 @@ def print_list(settings: RunSettings) -> None:
     for record in sorted(records, key=lambda record: str(record.content["created"])):
         created, runs = record.content["created"][:16], str(len(record.content["runs"]))
         rows.append((record.name, created, runs, record.outcome(), _best(record)))
-    print_table(("name", "started", "runs", "outcome", "best"), rows)
+    print_table(("name", "started (UTC)", "runs", "outcome", "best"), rows)
 
 
 def print_experiment(configuration: Configuration) -> None:
