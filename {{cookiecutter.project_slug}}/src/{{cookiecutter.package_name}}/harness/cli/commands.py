@@ -1,4 +1,4 @@
-"""The commands. Each docstring is its line in the help; what imports Ray is imported when needed."""
+"""The commands. Each docstring is a line of the help; what imports Ray is imported when needed."""
 
 import errno
 import gc

@@ -1,4 +1,4 @@
-"""Standard streams that never end a command: a reader that is gone, a closed stream, an encoding."""
+"""Standard streams that never end a command: readers that are gone, closed streams, encodings."""
 
 import contextlib
 import errno

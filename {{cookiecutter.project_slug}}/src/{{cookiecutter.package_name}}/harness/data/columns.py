@@ -56,7 +56,7 @@ def checked_classes(
 ) -> "pd.Series[Any]":
     """Check the labels of a classification: both parts of the split need rows of each class.
 
-    Raises ValueError for one class, for a class of one row, and for more classes than rows in a part.
+    Raises ValueError for one class, a class of one row, and more classes than rows in a part.
     """
     counts = labels.value_counts()
     smallest_part = int(_smaller(validation_fraction) * len(labels))

@@ -74,7 +74,7 @@ class Checkpoints:
         return self._restore(scratch, may_change=False)
 
     def _candidates(self) -> Iterator[Candidate]:
-        """The checkpoints of the best trial, best first; then those of the next trial, and so on."""
+        """The checkpoints of the best trial, best first; then those of the next one, and so on."""
         storage, scope = self.record.folder, self.ranking.scope
         self.unsealed.clear()
         for trial in self.trials:
@@ -94,7 +94,7 @@ class Checkpoints:
             yield from sorted(found, key=self._key)
 
     def _key(self, candidate: Candidate) -> tuple[float, int]:
-        """What sorts checkpoints, best first: SCOPE=last by age alone, the others by value first."""
+        """Sorts checkpoints, best first: SCOPE=last by age alone, the others by value first."""
         value = 0.0 if self.ranking.scope == "last" else -self.ranking.sign * candidate.value
         return value, -candidate.result["training_iteration"]
 

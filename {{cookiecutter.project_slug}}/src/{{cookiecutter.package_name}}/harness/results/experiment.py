@@ -62,7 +62,7 @@ class Experiment(SavedAnalysis):
 
     @property
     def has_history(self) -> bool:
-        """Whether all results were logged (LOGGERS with csv or json), not only each trial's last."""
+        """Whether all results were logged (LOGGERS has csv or json), not only each trial's last."""
         return any(len(table) for table in self.trial_dataframes.values())
 
     @cached_property

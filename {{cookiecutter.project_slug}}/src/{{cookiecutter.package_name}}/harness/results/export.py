@@ -40,7 +40,7 @@ class Export:
             raise Refusal(f"{settings.given('name')}: {why}, so there is no best one to export")
 
     def make(self) -> tuple[Candidate, dict[str, ModelFile], dict[str, Any]]:
-        """Export. Returns the checkpoint, the file of each format, and the content of export.json."""
+        """Export. Returns the checkpoint, the file of each format, and what export.json says."""
         kind = self.project.parts().trainable
         if not kind.exports():
             method = f"{kind.__name__} has no method _export_model"

@@ -112,7 +112,7 @@ class Preflight:
         return []
 
     def check_content(self) -> None:
-        """Check the machine, the search, the callbacks, the data, and the Trainable on some rows."""
+        """Check the machine, search, callbacks, data, and the Trainable on some rows."""
         settings, space = self.settings, self.search_space
         self._check_machine()
         self._find_points()

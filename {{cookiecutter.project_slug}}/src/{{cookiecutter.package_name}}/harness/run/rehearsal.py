@@ -142,7 +142,7 @@ class _Rehearsal:
         return self.trainable.without_ray(config, self.data, self.folder, resources)
 
     def _train(self, trial: StoredTrainable) -> Result:
-        """One iteration. Returns its result as `log_result` got it; empty when the trial is over."""
+        """One iteration. Returns its result as `log_result` got it; empty if the trial is over."""
         given: list[Result] = []
         log_result = type(trial).log_result
 

@@ -27,7 +27,7 @@ HARNESS = Path(__file__).parents[1]
 
 
 class Findings:
-    """The findings at the corners of the search space; `corner` is the number of the current one."""
+    """The findings at the corners of the search space; `corner`: the number of the current one."""
 
     def __init__(self, trainable: type[Any], configs: Sequence[Config]) -> None:
         self.trainable, self.name, self.configs = trainable, trainable.__name__, configs
