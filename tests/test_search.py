@@ -230,6 +230,7 @@ def test_optuna_with_asha_from_a_file(project: Project) -> None:
     assert all(configs.count(point) == 1 for point in POINTS)
 
 
+@pytest.mark.more
 def test_hyperopt_with_median_from_an_experiment(project: Project) -> None:
     short = ("--num-samples", 3, "--max-iterations", 1, *ALONE)
     project.run("run", "--name", "earlier", *short, FAULT_SLEEP="0")

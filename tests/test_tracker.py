@@ -304,6 +304,7 @@ def test_of_a_saved_experiment(generate: Callable[[str], Project]) -> None:
         assert done.wait() == 0, done.said
 
 
+@pytest.mark.more
 def test_what_the_projects_test(generate: Callable[[str], Project]) -> None:
     """Their own tests of the tracker pass: a tiny sweep, away from any server."""
     started = []

@@ -7,7 +7,6 @@ import pandas as pd
 from ray.tune import Checkpoint
 from ray.tune.analysis import ExperimentAnalysis
 from ray.tune.experiment import Trial
-from ray.tune.utils import flatten_dict
 
 from ..errors import Refusal
 from ..project import Project
@@ -15,6 +14,7 @@ from ..settings import RunSettings
 from ..store import saved_trials, tables
 from ..store.ranking import Ranking
 from ..store.record import Record
+from ..store.saved_trials import flat
 from ..tune.space import chosen
 
 
@@ -112,7 +112,7 @@ class SavedAnalysis(ExperimentAnalysis):
         usable: list[tuple[float, Checkpoint]] = [
             (ranking.sign * value, saved.checkpoint)
             for saved in manager.best_checkpoint_results
-            if math.isfinite(value := ranking.of_result(flatten_dict(saved.metrics)))
+            if math.isfinite(value := ranking.of_result(dict(flat(saved.metrics, lists=False))))
             if saved.checkpoint.path.rpartition("/")[2] in there
         ]
         return max(usable, key=lambda pair: pair[0])[1] if usable else None
