@@ -5,8 +5,8 @@
 Whole commands take turns, in one run, with this Python; each figure is a median of seconds. For
 each framework:
 
-- the project's `run` of 8 trials x 3 iterations, against a script that only calls `tune.run` with
-  the same Trainable, actors reused;
+- the project's `run` with its default settings, 8 trials x 10 iterations, against a script that
+  only calls `tune.run` with the same Trainable, actors reused;
 - two trials at a time on the CPUs of this machine: each with the threads that the project gives it
   (half of the CPUs), and each with four times the machine's CPUs, as when a library in a container
   counts the cores of the whole machine.
@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 from benchmarks.sweep import BARE, PACKAGE, generate, seconds
+from tests.faults.project import python_path
 
 FRAMEWORKS = ("scikit-learn", "PyTorch", "XGBoost", "LightGBM")
 MOST = 1.1  # times a bare tune.run
@@ -51,7 +52,7 @@ def two_at_once(project: Path, threads: int) -> float:
         subprocess.Popen(
             [sys.executable, "-c", TRIAL, str(threads)],
             cwd=project,
-            env={**os.environ, "PYTHONPATH": str(project / "src")},
+            env={**os.environ, "PYTHONPATH": python_path(project)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -76,8 +77,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     rounds, python = parser.parse_args(argv).rounds, Path(sys.executable)
     cpus, missed = os.cpu_count() or 2, False
-    run = ("-m", PACKAGE, "run", "--max-iterations", "3", "--storage-path", "STORAGE")
-    bare = ("-c", BARE, "reuse", "STORAGE")
+    run = ("-m", PACKAGE, "run", "--storage-path", "STORAGE")
+    bare = ("-c", BARE, "reuse", "STORAGE", "10")
     with tempfile.TemporaryDirectory() as folder:
         for framework in FRAMEWORKS:
             project = generate(Path(folder, framework), f"framework={framework}")

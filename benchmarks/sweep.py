@@ -22,6 +22,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.faults.project import python_path
+
 TEMPLATE = Path(__file__).parents[1]
 PACKAGE = "ray_tune_experiment"
 LONGEST_CHECK = 2.0  # seconds, on an idle machine
@@ -36,7 +38,8 @@ from ray_tune_experiment.trainable import ExperimentTrainable
 settings = Settings()
 tune.run(
     tune.with_parameters(ExperimentTrainable, data=load_data(settings)),
-    config={**search_space(), "seed": 42}, num_samples=8, stop={"training_iteration": 3},
+    config={**search_space(), "seed": 42}, num_samples=8,
+    stop={"training_iteration": int(sys.argv[3])},
     metric=settings.metric, mode=settings.mode, storage_path=sys.argv[2], verbose=0,
     checkpoint_config=tune.CheckpointConfig(
         checkpoint_frequency=1, num_to_keep=2, checkpoint_at_end=True,
@@ -86,7 +89,7 @@ def seconds(project: Path, *command: str, python: Path | None = None) -> float:
         done = subprocess.run(
             [str(python or project / ".venv/bin/python"), *words],
             cwd=project,
-            env={**env, "PYTHONPATH": str(project / "src")} if python else env,
+            env={**env, "PYTHONPATH": python_path(project)} if python else env,
             capture_output=True,
             text=True,
         )
@@ -103,8 +106,8 @@ def main(argv: list[str] | None = None) -> int:
     sweep = ("-m", PACKAGE, "run", "--max-iterations", "3", "--storage-path", "STORAGE")
     commands = {
         "the project's run": sweep,
-        "bare tune.run, actors reused": ("-c", BARE, "reuse", "STORAGE"),
-        "bare tune.run, Ray's default": ("-c", BARE, "default", "STORAGE"),
+        "bare tune.run, actors reused": ("-c", BARE, "reuse", "STORAGE", "3"),
+        "bare tune.run, Ray's default": ("-c", BARE, "default", "STORAGE", "3"),
         "check": ("-m", PACKAGE, "check"),
         "import ray.tune and the model": ("-c", f"import ray.tune, {PACKAGE}.model"),
         "unit tests": ("-m", "pytest", "-q", "tests/unit"),
