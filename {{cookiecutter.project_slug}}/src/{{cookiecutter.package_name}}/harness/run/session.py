@@ -133,11 +133,13 @@ def _tune(
     except lock.LockLost as lost:  # the record belongs to the other run
         print(f"error: {lost}", file=sys.stderr)
         return None
-    except (Refusal, Interrupted, SystemExit):  # before the first trial
+    except (Refusal, Interrupted, SystemExit) as ended:  # before the first trial
         if len(record.content["runs"]) == 1 and newest_state(folder) is None:
             folder.delete()
         else:
             record.end_run("ended before the first trial")
+            if not isinstance(ended, Refusal):
+                print(f"Resume: {ready.configuration.again('run', '--resume')}")
         raise
     except BaseException as error:
         with contextlib.suppress(OSError):
