@@ -173,8 +173,8 @@ def test_a_second_signal_ends_at_once(project: Project) -> None:
 def test_ends_before_the_first_trial(project: Project) -> None:
     """Ray needs seconds to start; what ends meanwhile can be started again, or resumed.
 
-    SIGTERM waits until Ray is up, so that Ray's daemons are spared and the state is saved, unless
-    a thread of a library gets it. The last run names the command that resumes in both cases.
+    SIGTERM waits until Ray is up, so that Ray's daemons are spared and the state is saved. Once, on
+    a busy machine, it came through earlier: the run names the command that resumes in both cases.
     """
     experiment, daemons = project.experiment("x"), project.scratch / "ray/session_latest/logs"
 
