@@ -25,9 +25,12 @@ def in_repository(folder: str) -> bool:
     return parent != folder and in_repository(parent)
 
 
+def is_ignored() -> bool:
+    """Whether the repository around the project leaves it out, as it does with a folder demo/."""
+    return os.system(f"git check-ignore -q . 2>{os.devnull}") == 0
+
+
 def make_repository() -> bool:
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):  # set inside a git hook
-        os.environ.pop(name, None)
     return os.system(f"git -c init.defaultBranch=main init -q 2>{os.devnull}") == 0
 
 
@@ -38,7 +41,9 @@ def shell_quoted(path: str) -> str:
 
 def main() -> None:
     here = os.getcwd()
-    has_git = in_repository(here) or make_repository()
+    for variable in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):  # set inside a git hook
+        os.environ.pop(variable, None)
+    has_git = (in_repository(here) and not is_ignored()) or make_repository()
     if not has_git:
         print("There is no git repository yet: `git init` did not work here.")
     parent, name = os.path.split(here)

@@ -38,6 +38,14 @@ def test_no_repository_inside_a_repository(template: Path, tmp_path: Path) -> No
     assert steps(said)[-1].startswith("git add")
 
 
+def test_a_repository_inside_one_that_ignores_the_folder(template: Path, tmp_path: Path) -> None:
+    """There git would know none of the project's files, and `make lint` would check none."""
+    run("git", "init", "-q", cwd=tmp_path)
+    (tmp_path / ".gitignore").write_text("demo/\n")
+    generate(template, tmp_path / "demo")
+    assert (tmp_path / "demo" / NAME / ".git").exists()
+
+
 def test_no_repository_and_no_steps_under_cruft(repository: Path, tmp_path: Path) -> None:
     done = run("cruft", "create", repository, "--no-input", "--output-dir", tmp_path)
     project = tmp_path / NAME
