@@ -189,7 +189,7 @@ def test_ends_before_the_first_trial(project: Project) -> None:
         return run
 
     one = ("--num-samples", "1", "--max-iterations", "1")
-    assert "nothing has been run" in killed(signal.SIGINT, *one).said
+    assert "no results have changed" in killed(signal.SIGINT, *one).said
     assert not experiment.folder.exists()
     killed(signal.SIGKILL, *one)
     run = killed(signal.SIGTERM, "--resume")

@@ -67,5 +67,5 @@ def test_an_interruption_before_the_first_trial(
         assert session.run_experiment(ending(error, "--resume")) == 128 + signal.SIGTERM
         *_, resume, last = capsys.readouterr().out.splitlines()
         assert resume.endswith(" run --name x --resume")
-        assert last == "Interrupted before the first trial: nothing has been run."
+        assert last == "Interrupted before any trial ran; no results have changed."
         assert folder.files()

@@ -122,7 +122,7 @@ def reconciled(record: Record, configuration: Configuration) -> str | None:
         return None
     retry = ""
     if failed:
-        retry = f"\nFailed trials again: {configuration.again('run', '--resume', 'errored')}"
+        retry = f"\nRetry the failed trials: {configuration.again('run', '--resume', 'errored')}"
     more = configuration.again("extend", "--num-samples", str(2 * settings.num_samples))
     return (
         f"{record.name} is finished: {len(trials)} trials, {failed} failed.{retry}\n"

@@ -56,7 +56,7 @@ def run_experiment(configuration: Configuration) -> int:
         number = ended.number if isinstance(ended, Interrupted) else signal.SIGTERM
         if isinstance(ended, SystemExit) and ended.code != number:
             raise
-        print("Interrupted before the first trial: nothing has been run.", flush=True)
+        print("Interrupted before any trial ran; no results have changed.", flush=True)
         return exit_code(number)
 
 
