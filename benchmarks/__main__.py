@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark, one after the other; but for the soak, `benchmarks.faults`."""
+"""`make bench`: every benchmark, one after the other, except the soak, `benchmarks.faults`."""
 
 import sys
 
